@@ -1,0 +1,3 @@
+"""The public names of eventcore, and nothing else."""
+
+__version__ = "0.1.0"
