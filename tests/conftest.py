@@ -1,0 +1,27 @@
+"""What every test shares: the Hypothesis profiles.
+
+Fixtures live beside the tests that use them; this file stays small on purpose.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# No deadline anywhere: tests write to real disks, and a slow commit is no failure.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples on every machine and every run, so that a red build is the change's own doing.
+settings.register_profile(
+    "ci",
+    settings.get_profile("default"),
+    derandomize=True,
+    database=None,
+    print_blob=True,
+)
+# For a night: new examples each time, many of them, and longer state-machine runs.
+settings.register_profile(
+    "nightly", settings.get_profile("default"), max_examples=2_000, stateful_step_count=100
+)
+
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
