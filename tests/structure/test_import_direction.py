@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from tests.structure.source import SourceFile, library, module_names, pyproject, report
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors"}),
+    frozenset({"_version", "errors"}),
     frozenset({"history"}),
     frozenset({"saving.registry"}),
     frozenset({"models"}),
@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 
 ALONE: dict[str, frozenset[str]] = {
     "errors": frozenset(),
-    "history": frozenset({"errors"}),
+    "history": frozenset({"_version", "errors"}),
     "saving.registry": frozenset({"errors"}),
     "models": frozenset({"errors", "history.values", "saving.registry"}),
     "backends": frozenset({"errors", "history.backend"}),

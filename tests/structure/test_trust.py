@@ -22,7 +22,9 @@ DYNAMIC_IMPORTS = frozenset(
         "spec_from_file_location",
     }
 )
-MAY_IMPORT_BY_NAME: dict[str, str] = {}
+MAY_IMPORT_BY_NAME: dict[str, str] = {
+    "eventcore.history.urls": "a fixed table of the shipped backends, so that opening one never loads another",
+}
 """Module -> where the name it imports comes from. Never from a log, a config or a saved file."""
 
 
