@@ -23,7 +23,7 @@ DYNAMIC_IMPORTS = frozenset(
     }
 )
 MAY_IMPORT_BY_NAME: dict[str, str] = {
-    "eventcore.history.urls": "a fixed table of the shipped backends, so that opening one never loads another",
+    "eventcore.history.urls": "a fixed table of the backends that come with the library",
 }
 """Module -> where the name it imports comes from. Never from a log, a config or a saved file."""
 
