@@ -148,7 +148,7 @@ def _text(text: str) -> str:
 
 
 def _plain_dict(value: dict[Any, Any], depth: int) -> Any:
-    _check_depth(depth)
+    check_depth(depth)
     result: dict[str, Json] = {}
     key: Any = ""
     try:
@@ -166,7 +166,7 @@ def _plain_dict(value: dict[Any, Any], depth: int) -> Any:
 
 
 def _plain_list(items: Iterator[Any], depth: int) -> Any:
-    _check_depth(depth)
+    check_depth(depth)
     result: list[Json] = []
     try:
         for item in items:
@@ -195,7 +195,7 @@ def _named(key: object) -> str:
     return f"{key!r} ({type(key).__name__})" if type(key) in (int, float, bool, type(None)) else describe(key)
 
 
-def _check_depth(depth: int) -> None:
+def check_depth(depth: int) -> None:
     if depth > MAX_DEPTH:
         raise Refused(
             f"containers nested more than {MAX_DEPTH} deep (a container that contains itself is one)",
@@ -205,7 +205,7 @@ def _check_depth(depth: int) -> None:
 
 def _converted(value: Any, depth: int) -> Any:
     """Convert what is not JSON by type but has one meaning as JSON."""
-    _check_depth(depth + 1)
+    check_depth(depth + 1)
     if isinstance(value, enum.Enum):
         return plain(value.value, depth + 1)
     if isinstance(value, str):

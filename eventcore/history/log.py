@@ -1,0 +1,256 @@
+"""The writer's end of one run: append in microseconds, commit in the background.
+
+`Log.append` puts an event into a buffer; a committer thread, one per store, cuts the buffer into blocks
+and commits them (256 events, 64 KB, 10 ms, or at once when somebody waits in `flush`). Only the committer
+ever commits, so a Ctrl-C in the main thread cannot tear a commit apart. What an event does to the state is
+not this module's business.
+
+Acknowledged means durable: `Log.durable` moves only after the backend's commit returned. After a commit
+failed, nothing more is appended: everything pending raises, and the run must be opened again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from eventcore.errors import EventTooLarge, OutcomeUnknown, StorageError, StoreClosed
+from eventcore.history.backend import Backend, Block, RunRow, StoredSnapshot
+from eventcore.history.codec import encoder, pack_block
+from eventcore.history.events import VOCABULARY, Event
+from eventcore.history.index import Indexer
+from eventcore.history.snapshots import pack
+
+BLOCK_EVENTS = 256
+BLOCK_BYTES = 64 * 1024
+LINGER = 0.010
+"""Seconds an event waits for company before it is committed."""
+BUFFER_BYTES = 64 * 1024 * 1024
+"""An append blocks while this many bytes wait to be committed."""
+MAX_EVENT = 8 * 1024 * 1024
+EVENT_OVERHEAD = 48
+"""Bytes counted for an event besides its payload."""
+
+
+class Log:
+    """Appends events to one run and knows what is durable. Safe to use from several threads.
+
+    Attributes:
+        lock: Held while an event is appended and applied; the run's one lock.
+        head: Seq of the last appended event.
+        durable: Seq of the last event that a power cut cannot take back.
+    """
+
+    def __init__(self, backend: Backend, row: RunRow, committer: Committer, indexer: Indexer) -> None:
+        self.backend = backend
+        self.row = row
+        self.lock = threading.RLock()
+        self.durable = row.head
+        self.failure: Exception | None = None
+        self.closed = False
+        self._committer = committer
+        self._indexer = indexer
+        # One attribute, replaced as a whole: whoever reads it without the lock sees a consistent pair.
+        self._buffer: tuple[int, list[Event]] = (row.head, [])
+        self._bytes = 0
+        self._snapshot: tuple[int, bytes] | None = None
+        self._committed = threading.Condition()
+        self._waiting = 0
+
+    @property
+    def head(self) -> int:
+        """Seq of the last appended event."""
+        base, pending = self._buffer
+        return base + len(pending)
+
+    def append(self, event: Event, size: int) -> int:
+        """Append one event and return its seq. The caller holds `lock`.
+
+        Args:
+            event: Immutable; encoded later.
+            size: Bytes of its payloads.
+
+        Raises:
+            EventTooLarge: Above 8 MB.
+            StoreClosed, OutcomeUnknown: Nothing can be appended any more.
+        """
+        if size > MAX_EVENT or self.failure is not None or self.closed:
+            self._refuse(size)
+        base, pending = self._buffer
+        if not pending:
+            # Before the append: an interrupt in between must not leave an event that nobody will commit.
+            self._committer.arm(self)
+        self._bytes += size + EVENT_OVERHEAD
+        pending.append(event)
+        count = len(pending)
+        if count % BLOCK_EVENTS == 0 or self._bytes >= BLOCK_BYTES:
+            self._committer.urge()
+        return base + count
+
+    def _refuse(self, size: int) -> None:
+        if self.failure is not None:
+            raise OutcomeUnknown(
+                f"cannot append to run {self.row.name!r}: an earlier commit failed ({self.failure}); "
+                f"events up to {self.durable} are durable; close the store and open it again"
+            ) from self.failure
+        if self.closed:
+            raise StoreClosed(f"cannot append to run {self.row.name!r}: its store was closed; open it again")
+        raise EventTooLarge(
+            f"cannot append an event of {size} bytes: at most {MAX_EVENT} fit; "
+            "keep the data elsewhere and store a reference to it"
+        )
+
+    def wait_for_room(self) -> None:
+        """Block while the buffer is full. Called without `lock`."""
+        if self._bytes >= BUFFER_BYTES:
+            with self._committed:
+                while self._bytes >= BUFFER_BYTES and self.failure is None and not self.closed:
+                    self._committer.urge()
+                    self._committed.wait(0.1)
+
+    def offer_snapshot(self, encoded: bytes) -> None:
+        """Hand over an encoded state that stands at the present head. The caller holds `lock`."""
+        self._snapshot = (self.head, encoded)
+
+    def flush(self) -> int:
+        """Return the head once everything appended so far is durable.
+
+        Raises:
+            StorageError: The commit failed; the message says what is durable.
+        """
+        target = self.head
+        if self.durable < target or self._snapshot is not None:
+            self._committer.arm(self)
+            with self._committed:
+                self._waiting += 1
+                try:
+                    while self._unsettled(target):
+                        self._committer.urge()
+                        self._committed.wait(1.0)
+                finally:
+                    self._waiting -= 1
+        if self.failure is not None and self.durable < target:
+            raise self.failure
+        return target
+
+    def _unsettled(self, target: int) -> bool:
+        if self.failure is not None:
+            return False
+        if not self._committer.running():
+            raise StoreClosed(f"cannot flush run {self.row.name!r}: its store was closed, or this is a forked child")
+        return self.durable < target or self._snapshot is not None
+
+    def commit(self) -> None:
+        """Commit everything pending. Called by the committer thread only."""
+        with self.lock:
+            base, batch = self._buffer
+            self._buffer = (base + len(batch), [])
+            self._bytes = 0
+            snapshot = self._snapshot
+        first = base + 1
+        if self.failure is None and (batch or snapshot):
+            try:
+                self._write(first, batch, snapshot)
+                self.durable = max(self.durable, first + len(batch) - 1)
+            except Exception as error:
+                self._fail(error)
+        with self._committed:
+            if self._snapshot is snapshot:
+                self._snapshot = None
+            self._committed.notify_all()
+
+    def _fail(self, error: Exception) -> None:
+        known = isinstance(error, StorageError)
+        self.failure = error if known else OutcomeUnknown(f"cannot commit to run {self.row.name!r}: {error!r}")
+
+    def _write(self, first: int, batch: Sequence[Event], snapshot: tuple[int, bytes] | None) -> None:
+        blocks: list[Block] = []
+        postings = []
+        seq = first
+        for part, payload in _cut(batch):
+            data = pack_block(self.row.id, seq, len(part), self.row.epoch, VOCABULARY, payload)
+            blocks.append(Block(seq, seq + len(part) - 1, data))
+            self._indexer.feed(seq, part)
+            seq += len(part)
+            postings += self._indexer.take(seq - 1)
+        stored = StoredSnapshot(snapshot[0], pack(snapshot[1])) if snapshot else None
+        self.backend.append(self.row.id, first - 1, self.row.epoch, blocks, stored, postings)
+
+
+def _cut(batch: Sequence[Event]) -> Iterator[tuple[Sequence[Event], bytes]]:
+    """Cut a batch into parts of at most 256 events and about 64 KB, each with its encoded payload."""
+    for start in range(0, len(batch), BLOCK_EVENTS):
+        yield from _halved(batch[start : start + BLOCK_EVENTS])
+
+
+def _halved(part: Sequence[Event]) -> Iterator[tuple[Sequence[Event], bytes]]:
+    """Halve a part until its payload is small or it is a single event."""
+    payload = encoder.encode(part)
+    if len(payload) <= BLOCK_BYTES or len(part) == 1:
+        yield part, payload
+        return
+    middle = len(part) // 2
+    yield from _halved(part[:middle])
+    yield from _halved(part[middle:])
+
+
+class Committer:
+    """One background thread per store that commits the buffers of all its runs."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._armed: list[Log] = []
+        self._arming = threading.Lock()
+        self._wake = threading.Event()
+        self._urgent = threading.Event()
+        self._stopping = False
+        self._dead = False
+        self._thread: threading.Thread | None = None
+
+    def arm(self, log: Log) -> None:
+        """Have a log committed within `LINGER` seconds."""
+        with self._arming:
+            if log not in self._armed:
+                self._armed.append(log)
+            if self._thread is None and not self._dead:
+                self._thread = threading.Thread(target=self._run, name=f"eventcore-{self._name}", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def urge(self) -> None:
+        """Have everything armed committed at once."""
+        if not self._urgent.is_set():
+            self._urgent.set()
+
+    def running(self) -> bool:
+        """Whether anything will ever be committed again."""
+        return not self._dead and self._thread is not None and self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Commit what is armed and end the thread. Idempotent."""
+        self._stopping = True
+        self._wake.set()
+        self._urgent.set()
+        if self._thread is not None and self._thread is not threading.current_thread() and not self._dead:
+            self._thread.join()
+        self._dead = True
+
+    def abandon(self) -> None:
+        """Forget the thread: this is a child after `fork()`, where it does not exist."""
+        self._dead = True
+        self._arming = threading.Lock()
+
+    def _run(self) -> None:
+        while not (self._stopping and not self._armed):
+            self._wake.wait()
+            if not self._stopping:
+                self._urgent.wait(LINGER)
+            with self._arming:
+                # Cleared before the buffers are taken: an append that comes later arms again.
+                self._wake.clear()
+                self._urgent.clear()
+                logs, self._armed = self._armed, []
+            for log in logs:
+                log.commit()
+            if self._stopping:
+                self._wake.set()

@@ -1,0 +1,54 @@
+"""Who holds a run for writing, in words that survive the process that wrote them.
+
+The writer epoch in the backend is what refuses a second writer; this module only tells people who the
+other one is, and whether it is still alive on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import uuid
+
+from eventcore._version import __version__
+
+_WRITER = re.compile(r"^process (\d+) started (\S+) on (\S+), eventcore (\S+), opening ([0-9a-f]+)$")
+
+
+def describe_self() -> str:
+    """Describe this process and this opening."""
+    pid = os.getpid()
+    opening = uuid.uuid4().hex[:12]
+    return f"process {pid} started {_started(pid)} on {platform.node() or '-'}, eventcore {__version__}, opening {opening}"
+
+
+def is_alive(writer: str) -> bool:
+    """Whether the described writer is a process running on this machine now.
+
+    A writer on another machine counts as gone: the writer epoch still refuses it if it is not.
+    """
+    found = _WRITER.match(writer)
+    if found is None or found[3] != (platform.node() or "-"):
+        return False
+    started = _started(int(found[1]))
+    return started != "?" and started == found[2]
+
+
+def _started(pid: int) -> str:
+    """A token that tells this process from a later one with the same number; "?" if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except FileNotFoundError:
+        if os.path.isdir("/proc/self"):
+            return "?"
+    except OSError:
+        return "?"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "?"
+    except PermissionError:
+        pass
+    return "unknown"

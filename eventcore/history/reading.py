@@ -1,0 +1,217 @@
+"""Reading a run: its events through all its ancestors, its states, and new events as they come.
+
+A fork stores only its own events; whoever reads it reads the parent up to the fork, and that one's
+parent before it. This is the only module that knows so. Everything here works on durable bytes and
+needs no writer: any number of readers, in any process, may use it while the run is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from eventcore.errors import CorruptLog, InvalidValue, NotFound
+from eventcore.history.backend import Backend, Block, Bounded, RunRow
+from eventcore.history.codec import decode_block, decode_event, read_header, split_block
+from eventcore.history.events import Event
+from eventcore.history.index import unpack as unpack_posting
+from eventcore.history.snapshots import unpack
+from eventcore.history.state import State, fold
+
+POLL = (0.001, 0.010)
+"""Shortest and longest pause between two looks for new events, in seconds."""
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A stretch of history stored in one run: seqs `first..last`."""
+
+    run: int
+    first: int
+    last: int
+
+
+class Reader:
+    """Reads one run of a store.
+
+    Args:
+        backend: Where it is.
+        run: Its number.
+    """
+
+    def __init__(self, backend: Backend, run: int) -> None:
+        self.backend = backend
+        self.run = run
+        row = self._row(run)
+        self.name = row.name
+        self._ancestors: list[Segment] = []
+        self.own_first = row.forked_at + 1
+        limit = row.forked_at
+        while row.parent is not None:
+            row = self._row(row.parent)
+            self._ancestors.append(Segment(row.id, row.forked_at + 1, limit))
+            limit = min(limit, row.forked_at)
+        self._ancestors.reverse()
+
+    def _row(self, run: int) -> RunRow:
+        row = self.backend.run(run)
+        if row is None:
+            raise NotFound(f"cannot read run {run}: it is not in {self.backend.url}; it may have been deleted")
+        return row
+
+    def head(self) -> int:
+        """The durable head."""
+        return self.backend.head(self.run)
+
+    def segments(self, first: int, last: int) -> list[Segment]:
+        """Cut `first..last` into stretches by the run that stores them, oldest first."""
+        cut = []
+        for part in [*self._ancestors, Segment(self.run, self.own_first, last)]:
+            low, high = max(first, part.first), min(last, part.last)
+            if low <= high:
+                cut.append(Segment(part.run, low, high))
+        return cut
+
+    def first_stored(self) -> int:
+        """First seq that is still stored; more than 1 only in a bounded in-memory run."""
+        if isinstance(self.backend, Bounded) and not self._ancestors:
+            return self.backend.first_seq(self.run)
+        return 1
+
+    def blocks(self, first: int, last: int) -> Iterator[Block]:
+        """Yield the stored blocks that overlap `first..last`, oldest first, checking that none is missing.
+
+        Raises:
+            CorruptLog: There is a gap, with the first missing seq.
+        """
+        expected = first
+        for part in self.segments(first, last):
+            for block in self.backend.blocks(part.run, part.first, part.last):
+                if block.first_seq > expected:
+                    raise self._gap(expected, block.first_seq - 1)
+                yield block
+                expected = min(block.last_seq, part.last) + 1
+            if expected <= part.last:
+                raise self._gap(expected, part.last)
+
+    def _gap(self, first: int, last: int) -> CorruptLog:
+        kept = self.first_stored()
+        if first < kept:
+            return CorruptLog(
+                f"cannot read events {first} to {last} of run {self.name!r}: they were folded into a snapshot to "
+                f"bound the memory of an in-memory run; read from {kept} on, or open a store on disk",
+                seq=first,
+            )
+        return CorruptLog(f"cannot read events {first} to {last} of run {self.name!r}: they are missing", seq=first)
+
+    def chunks(self, first: int, last: int) -> Iterator[tuple[int, list[Event]]]:
+        """Yield (first seq, decoded events) block by block, trimmed to `first..last`."""
+        for part in self.segments(first, last):
+            expected = part.first
+            for block in self.backend.blocks(part.run, part.first, part.last):
+                if block.first_seq > expected:
+                    raise self._gap(expected, block.first_seq - 1)
+                events = self._decode(block, part.run)
+                low, high = expected, min(part.last, block.last_seq)
+                if low > block.first_seq or high < block.last_seq:
+                    events = events[low - block.first_seq : high - block.first_seq + 1]
+                yield low, events
+                expected = high + 1
+            if expected <= part.last:
+                raise self._gap(expected, part.last)
+
+    def _decode(self, block: Block, run: int) -> list[Event]:
+        header = read_header(block.data)
+        if (header.first_seq, header.last_seq, header.run) != (block.first_seq, block.last_seq, run):
+            raise CorruptLog(
+                f"cannot read run {self.name!r} at seq {block.first_seq}: the block stored there says it holds "
+                f"seq {header.first_seq} to {header.last_seq} of run number {header.run}",
+                seq=block.first_seq,
+            )
+        return decode_block(block.data, header)
+
+    def events(self, first: int, last: int) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event), oldest first."""
+        for low, events in self.chunks(first, last):
+            yield from enumerate(events, low)
+
+    def events_at(self, seqs: Iterable[int]) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) for ascending seqs, decoding nothing else. One block read per block touched."""
+        waiting = iter(seqs)
+        seq = next(waiting, None)
+        while seq is not None:
+            part = self.segments(seq, seq)[0]
+            block = next(iter(self.backend.blocks(part.run, seq, seq)), None)
+            if block is None:
+                raise self._gap(seq, seq)
+            header = read_header(block.data)
+            raws = split_block(block.data, header)
+            while seq is not None and seq <= block.last_seq and self.segments(seq, seq)[0].run == part.run:
+                yield seq, decode_event(raws[seq - block.first_seq], header)
+                seq = next(waiting, None)
+
+    def concerning(self, variable: int, first: int, last: int) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) of one variable by the index; stretches without an index are scanned."""
+        for part in self.segments(first, last):
+            try:
+                postings = [unpack_posting(posting)[1] for posting in self.backend.postings(part.run, variable)]
+                tail = max(part.first, self.backend.indexed_to(part.run) + 1)
+            except CorruptLog:
+                postings, tail = [], part.first  # a damaged index costs time, never truth; `verify` reports it
+            yield from self.events_at(s for seqs in postings for s in seqs if part.first <= s <= part.last)
+            for seq, event in self.events(tail, part.last):
+                if getattr(event, "variable", None) == variable:
+                    yield seq, event
+
+    def state_at(self, seq: int) -> State:
+        """Fold the state as of `seq`: the nearest good snapshot, then the events after it.
+
+        Raises:
+            InvalidValue: `seq` is negative or beyond the head.
+            CorruptLog: Events are missing or damaged.
+        """
+        head = self.head()
+        if not 0 <= seq <= head:
+            raise InvalidValue(
+                f"cannot read run {self.name!r} at seq {seq}: its log ends at {head}; pass a seq from 0 to {head}"
+            )
+        first, state = self.nearest_snapshot(seq)
+        for low, events in self.chunks(first, seq):
+            fold(state, events, low)
+        return state
+
+    def nearest_snapshot(self, seq: int) -> tuple[int, State]:
+        """Return (first seq to fold, state before it); bad snapshots are passed over."""
+        for part in reversed(self.segments(1, seq)):
+            limit = part.last
+            while True:
+                stored = self.backend.snapshot(part.run, limit)
+                if stored is None or stored.seq < part.first - 1:
+                    break
+                try:
+                    return stored.seq + 1, unpack(stored.data)
+                except CorruptLog:
+                    limit = stored.seq - 1
+        return 1, State()
+
+    def follow(self, first: int, timeout: float | None = None) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) from `first` on, then wait for more.
+
+        Args:
+            first: Seq to begin at; it may lie beyond the present head.
+            timeout: Stop after this many seconds without a new event; None waits for ever.
+        """
+        pause, quiet_since = POLL[0], time.monotonic()
+        while True:
+            head = self.head()
+            if head >= first:
+                for seq, event in self.events(first, head):
+                    yield seq, event
+                first = head + 1
+                pause, quiet_since = POLL[0], time.monotonic()
+            elif timeout is not None and time.monotonic() - quiet_since >= timeout:
+                return
+            else:
+                time.sleep(pause)
+                pause = min(pause * 2, POLL[1])

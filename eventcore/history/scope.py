@@ -1,0 +1,120 @@
+"""Who acts: the current run, the rollout and the cause that new events are stamped with.
+
+A scope lives in a context variable, so tasks, `gather`, `TaskGroup` and `asyncio.to_thread` inherit it
+and two runs in one event loop do not meet. Without a scope the process's own applies: the run that
+`store.run()` opened last, or else a bounded run in memory that is made when something happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eventcore.history.run import Run
+
+
+class Scope:
+    """What events made here are stamped with.
+
+    Attributes:
+        run: The current run, None for the process's default.
+        rollout: Identity of the rollout, or None.
+        cause: Seq of the causing event, 0 for none.
+        overlay: While a graph is traced, scratch values by variable; nothing is recorded then.
+    """
+
+    __slots__ = ("cause", "overlay", "rollout", "run")
+
+    def __init__(
+        self,
+        run: Run | None = None,
+        rollout: str | None = None,
+        cause: int = 0,
+        overlay: dict[Any, Any] | None = None,
+    ) -> None:
+        self.run = run
+        self.rollout = rollout
+        self.cause = cause
+        self.overlay = overlay
+
+
+process_scope = Scope()
+"""The scope of everything that runs outside any block."""
+
+current: ContextVar[Scope] = ContextVar("eventcore_scope")
+
+_default_run: Callable[[], Run] | None = None
+
+
+def set_default_run(factory: Callable[[], Run]) -> None:
+    """Say how the in-memory run is made when nothing was opened."""
+    global _default_run
+    _default_run = factory
+
+
+def scope() -> Scope:
+    """Return the scope in force here."""
+    return current.get(process_scope)
+
+
+def current_run() -> Run:
+    """Return the run that is current here, making the in-memory one if nothing was opened."""
+    here = current.get(process_scope)
+    if here.run is not None:
+        return here.run
+    if process_scope.run is None:
+        if _default_run is None:
+            import eventcore.history.store  # sets the factory
+        assert _default_run is not None
+        process_scope.run = _default_run()
+    return process_scope.run
+
+
+@contextmanager
+def _entered(new: Scope) -> Iterator[Scope]:
+    token = current.set(new)
+    try:
+        yield new
+    finally:
+        current.reset(token)
+
+
+def in_run(run: Run) -> Any:
+    """Context manager: `run` is current inside; a rollout or cause of another run does not reach in."""
+    return _entered(Scope(run))
+
+
+def in_rollout(rollout: str, cause: int = 0) -> Any:
+    """Context manager: events inside belong to `rollout`."""
+    here = scope()
+    return _entered(Scope(here.run, rollout, cause or here.cause, here.overlay))
+
+
+def caused_by(seq: int) -> Any:
+    """Context manager: events inside name `seq` as their cause."""
+    here = scope()
+    return _entered(Scope(here.run, here.rollout, seq, here.overlay))
+
+
+def tracing() -> Any:
+    """Context manager: variables read and write scratch copies inside, and nothing is recorded.
+
+    Nested tracings share one scratch copy.
+    """
+    here = scope()
+    overlay = here.overlay if here.overlay is not None else {}
+    return _entered(Scope(here.run, here.rollout, here.cause, overlay))
+
+
+def for_real() -> Any:
+    """Context manager: leave a tracing for a moment (a module's `build` declares its variables for real)."""
+    here = scope()
+    return _entered(Scope(here.run, here.rollout, here.cause, None))
+
+
+def in_tracing() -> bool:
+    """Whether a graph is being traced here."""
+    return scope().overlay is not None

@@ -1,0 +1,437 @@
+"""State and `apply`: the fold that turns events into the values of all variables.
+
+`apply(state, event)` is the only function that changes a state, live and on replay alike, so "live
+equals replayed" holds by construction. A state is values only: no seq, time or run name is in it, and
+its digest covers the variables' paths and values alone. Reading, recording and storing are elsewhere.
+
+Live states differ from replayed ones in one way: a variable in use gives its slot a `wrap` function, which
+turns containers that enter into recording views. The views *are* the stored value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from eventcore.errors import CorruptLog, NotFound
+from eventcore.history import events as e
+from eventcore.history.codec import DECODE_ERRORS, decode_json, encoder
+from eventcore.history.patches import perform, plain
+
+PREDICTIONS = "current_predictions"
+"""The field whose records carry their rollout; its list object stays the same for ever."""
+
+_WITH_ROLLOUTS = (PREDICTIONS, "predictions")
+
+
+class PredictionRecord(dict[str, Any]):
+    """A prediction record: an object that remembers which rollout made it, outside its JSON."""
+
+    __slots__ = ("rollout",)
+    rollout: str | None
+
+
+class VariableState:
+    """One variable in a state: its value and what the log says about it.
+
+    Attributes:
+        number: Number of the variable in its run.
+        path: Its path.
+        schema: JSON schema as MessagePack.
+        value: The whole value; in a live state its containers are recording views.
+        trainable: Whether optimizers may rewrite it.
+        own: The variable's own flag.
+        reason: Why it is not trainable although asked for, or None.
+        origin: Where its first value came from, or None for an initializer.
+        description: In words.
+        wrap: Applied to values that enter; None keeps them plain.
+    """
+
+    __slots__ = ("description", "number", "origin", "own", "path", "reason", "schema", "trainable", "value", "wrap")
+
+    def __init__(self, event: e.VariableDeclared) -> None:
+        self.number = event.variable
+        self.path = event.path
+        self.schema: bytes = bytes(event.schema)
+        self.value: dict[str, Any] = decode_json(event.value)
+        self.trainable = event.trainable
+        self.own = event.own
+        self.reason = event.reason
+        self.origin = event.origin
+        self.description = event.description
+        self.wrap: Callable[[Any], Any] | None = None
+
+    def enter(self, value: Any) -> Any:
+        """Return a decoded value in the form this state keeps."""
+        return value if self.wrap is None else self.wrap(value)
+
+    def put(self, field: str, value: Any) -> None:
+        """Store a decoded value; the list of current predictions keeps its identity."""
+        if field == PREDICTIONS:
+            held = self.value.get(field)
+            if isinstance(held, list) and isinstance(value, list):
+                list.__setitem__(held, slice(None), [self.enter(item) for item in value])
+                return
+        dict.__setitem__(self.value, field, self.enter(value))
+
+    def replace(self, value: dict[str, Any]) -> None:
+        """Store a decoded whole value."""
+        for field in [field for field in self.value if field not in value]:
+            dict.__delitem__(self.value, field)
+        for field, item in value.items():
+            self.put(field, item)
+
+    def container(self, path: Iterable[Any]) -> Any:
+        """Return what lies at a path of keys and indexes."""
+        place: Any = self.value
+        for step in path:
+            place = dict.__getitem__(place, step) if isinstance(place, dict) else list.__getitem__(place, step)
+        return place
+
+
+class State:
+    """All variables, locks, programs and labels at one point of a run.
+
+    An ordinary value: it does not change when the run goes on.
+    """
+
+    __slots__ = ("_by_path", "_former", "_slots", "labels", "locked", "programs", "sources")
+
+    def __init__(self) -> None:
+        self._slots: list[VariableState | None] = []
+        self._by_path: dict[str, VariableState] = {}
+        self._former: dict[str, list[int]] = {}
+        self.locked: set[str] = set()
+        self.programs: dict[str, bytes] = {}
+        self.sources: list[str] = []
+        self.labels: dict[str, int] = {}
+
+    @property
+    def variables(self) -> Mapping[str, dict[str, Any]]:
+        """Values by path, in order of declaration; every access gives an independent plain copy."""
+        return _Values(self._by_path)
+
+    @property
+    def next_number(self) -> int:
+        """The number the next declared variable gets."""
+        return len(self._slots)
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b-256 (hex) of the canonical JSON of all values by path: equal values, equal digests."""
+        return digest_of({path: slot.value for path, slot in self._by_path.items()})
+
+    def names(self) -> list[str]:
+        """Paths of all variables, in order of declaration."""
+        return list(self._by_path)
+
+    def slot(self, variable: str | int) -> VariableState:
+        """Return one variable by path, by number, or by its name where that is unique.
+
+        Raises:
+            NotFound: There is none, or the name is ambiguous; the message lists the near ones.
+        """
+        if isinstance(variable, int):
+            found = self._slots[variable] if 0 <= variable < len(self._slots) else None
+            if found is not None:
+                return found
+        elif variable in self._by_path:
+            return self._by_path[variable]
+        raise_or_path = resolve(str(variable), self._by_path)
+        return self._by_path[raise_or_path]
+
+    def numbers(self, variable: str) -> list[int]:
+        """Numbers of a variable and of those it replaced under the same path, oldest first."""
+        slot = self.slot(variable)
+        return [*self._former.get(slot.path, ()), slot.number]
+
+    def live_slots(self) -> list[VariableState]:
+        """The slots of all variables, in order of declaration."""
+        return list(self._by_path.values())
+
+    def absorb(self, truth: State) -> None:
+        """Make this state equal to `truth`, touching only what differs, so that views elsewhere stay valid."""
+        for slot in truth.live_slots():
+            mine = self._slots[slot.number] if slot.number < len(self._slots) else None
+            if mine is not None:
+                for field in [*mine.value, *slot.value]:
+                    if field not in slot.value:
+                        dict.pop(mine.value, field, None)
+                    elif encoder.encode(mine.value.get(field)) != encoder.encode(slot.value[field]):
+                        mine.put(field, slot.value[field])
+                slot.value, slot.wrap = mine.value, mine.wrap
+                for name in VariableState.__slots__:
+                    setattr(mine, name, getattr(slot, name))
+                truth._slots[slot.number] = truth._by_path[slot.path] = mine
+        for name in State.__slots__:
+            setattr(self, name, getattr(truth, name))
+
+    def schema(self, variable: str) -> dict[str, Any]:
+        """JSON schema of a variable."""
+        schema: dict[str, Any] = decode_json(self.slot(variable).schema)
+        return schema
+
+    def trainable(self, variable: str) -> bool:
+        """Whether optimizers may rewrite a variable."""
+        return self.slot(variable).trainable
+
+    def config(self, program: str) -> dict[str, Any]:
+        """The config a program was declared with.
+
+        Raises:
+            NotFound: No program of that name was declared.
+        """
+        if program not in self.programs:
+            known = ", ".join(self.programs) or "none"
+            raise NotFound(f"cannot find program {program!r} in this state; it has: {known}")
+        config: dict[str, Any] = decode_json(self.programs[program])
+        return config
+
+    def copy(self) -> State:
+        """Return an independent plain copy. O(size of the state)."""
+        return decode_state(encode_state(self))
+
+    def __repr__(self) -> str:
+        return f"State({len(self._by_path)} variables, digest {self.digest[:12]})"
+
+
+class _Values(Mapping[str, dict[str, Any]]):
+    """A read-only mapping that copies what it hands out."""
+
+    def __init__(self, by_path: dict[str, VariableState]) -> None:
+        self._slots = by_path
+
+    def __getitem__(self, path: str) -> dict[str, Any]:
+        if path not in self._slots:
+            path = resolve(path, self._slots)
+        value: dict[str, Any] = plain(self._slots[path].value)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slots)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._slots
+
+    def __repr__(self) -> str:
+        return repr({path: self[path] for path in self})
+
+
+def resolve(name: str, paths: Iterable[str]) -> str:
+    """Return the one path that is `name` or ends in `/name`.
+
+    Raises:
+        NotFound: None or several; the message lists them or the near ones.
+    """
+    known = list(paths)
+    if name in known:
+        return name
+    matches = [path for path in known if path.endswith("/" + name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise NotFound(f"cannot choose variable {name!r}: several paths end in it: {', '.join(matches)}; pass one")
+    import difflib
+
+    near = difflib.get_close_matches(name, [*known, *(path.rsplit("/", 1)[-1] for path in known)], 3, 0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there is: {', '.join(known[:10]) or 'none'}"
+    raise NotFound(f"cannot find variable {name!r}; {hint}")
+
+
+def digest_of(value: Any) -> str:
+    """BLAKE2b-256 (hex) of the canonical JSON (sorted keys, UTF-8) of a value."""
+    import orjson
+
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=32).hexdigest()
+
+
+# --- apply -------------------------------------------------------------------------------------
+
+
+def _declared(state: State, event: e.VariableDeclared) -> None:
+    slot = VariableState(event)
+    before = state._by_path.pop(event.path, None)
+    if before is not None:
+        state._slots[before.number] = None
+        state._former.setdefault(event.path, []).append(before.number)
+    while len(state._slots) <= event.variable:
+        state._slots.append(None)
+    state._slots[event.variable] = slot
+    state._by_path[event.path] = slot
+
+
+def _updated(state: State, event: e.VariableUpdated) -> None:
+    slot = state._slots[event.variable]
+    payload: dict[str, Any] = decode_json(event.payload)
+    if slot.wrap is None and PREDICTIONS not in payload:  # type: ignore[union-attr]
+        slot.value.update(payload)  # type: ignore[union-attr]
+        return
+    for field, value in payload.items():
+        slot.put(field, value)  # type: ignore[union-attr]
+
+
+def _assigned(state: State, event: e.VariableAssigned) -> None:
+    state.slot(event.variable).replace(decode_json(event.value))
+
+
+def _patched(state: State, event: e.ValuePatched) -> None:
+    slot = state.slot(event.variable)
+    perform(slot.container(decode_json(event.path)), event.op, decode_json(event.args), slot.enter)
+
+
+def _prediction(state: State, event: e.PredictionAppended) -> None:
+    slot = state.slot(event.variable)
+    if slot.wrap is None:
+        record: Any = PredictionRecord(decode_json(event.record))
+    else:
+        record = slot.wrap(decode_json(event.record))
+    record.rollout = event.rollout
+    list.append(slot.value[PREDICTIONS], record)
+
+
+def _trainability(state: State, event: e.TrainabilityChanged) -> None:
+    slot = state.slot(event.variable)
+    slot.trainable = event.trainable
+    slot.own = event.own
+
+
+def _edited(state: State, event: e.EditedFromOutside) -> None:
+    slot = state.slot(event.variable)
+    path, value = decode_json(event.path), decode_json(event.value)
+    if not path:
+        slot.replace(value)
+    elif len(path) == 1:
+        slot.put(path[0], value)
+    else:
+        perform(slot.container(path[:-1]), 0, [path[-1], value], slot.enter)
+
+
+def _source(state: State, event: e.SourceSeen) -> None:
+    while len(state.sources) <= event.source:
+        state.sources.append("")
+    state.sources[event.source] = event.line
+
+
+def _program(state: State, event: e.ProgramDeclared) -> None:
+    state.programs[event.program] = bytes(event.config)
+
+
+def _locked(state: State, event: e.TrackerLocked) -> None:
+    state.locked.add(event.module)
+
+
+def _label(state: State, event: e.LabelSet) -> None:
+    state.labels[event.label] = event.seq
+
+
+_HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
+    e.VariableDeclared: _declared,
+    e.VariableUpdated: _updated,
+    e.VariableAssigned: _assigned,
+    e.ValuePatched: _patched,
+    e.PredictionAppended: _prediction,
+    e.TrainabilityChanged: _trainability,
+    e.EditedFromOutside: _edited,
+    e.SourceSeen: _source,
+    e.ProgramDeclared: _program,
+    e.TrackerLocked: _locked,
+    e.LabelSet: _label,
+}
+_handler = _HANDLERS.get
+
+
+def apply(state: State, event: e.Event) -> None:
+    """Change `state` by one event. The only function that does; O(what the event changes)."""
+    handler = _handler(type(event))
+    if handler is not None:
+        handler(state, event)
+
+
+def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
+    """Apply events in order to `state` and return it.
+
+    Args:
+        state: Changed in place.
+        events: Oldest first.
+        first_seq: Seq of the first of them, for the error.
+
+    Raises:
+        CorruptLog: An event does not fit the state, with its seq.
+    """
+    seq = first_seq
+    find = _handler
+    try:
+        for event in events:
+            handler = find(type(event))
+            if handler is not None:
+                handler(state, event)
+            seq += 1
+    except (LookupError, TypeError, AttributeError, ValueError, *DECODE_ERRORS) as error:
+        raise CorruptLog(f"cannot fold event {seq}: it does not fit the state before it ({error!r})", seq) from error
+    return state
+
+
+# --- snapshots' bytes --------------------------------------------------------------------------
+
+
+def encode_state(state: State) -> bytes:
+    """Encode a whole state as MessagePack."""
+    slots = [
+        (s.number, s.path, msgspec.Raw(s.schema), s.value, s.trainable, s.own, s.reason, s.origin, s.description,
+         _rollouts(s))
+        for s in state._by_path.values()
+    ]  # fmt: skip
+    programs = {name: msgspec.Raw(config) for name, config in state.programs.items()}
+    return encoder.encode(
+        (len(state._slots), slots, sorted(state.locked), programs, state.sources, state.labels, state._former)
+    )
+
+
+def decode_state(data: bytes) -> State:
+    """Undo `encode_state`.
+
+    Raises:
+        CorruptLog: The bytes are no state.
+    """
+    state = State()
+    try:
+        count, slots, locked, programs, state.sources, state.labels, state._former = decode_json(data)
+        state._slots = [None] * count
+        for row in slots:
+            slot = _decode_slot(row)
+            state._slots[slot.number] = state._by_path[slot.path] = slot
+        state.locked = set(locked)
+        state.programs = {name: encoder.encode(config) for name, config in programs.items()}
+    except (LookupError, TypeError, ValueError, *DECODE_ERRORS) as error:
+        raise CorruptLog(f"cannot decode a snapshot: {error!r}") from error
+    return state
+
+
+def _rollouts(slot: VariableState) -> dict[str, list[str | None]]:
+    found: dict[str, list[str | None]] = {}
+    for field in _WITH_ROLLOUTS:
+        records = slot.value.get(field)
+        if isinstance(records, list) and any(hasattr(record, "rollout") for record in records):
+            found[field] = [getattr(record, "rollout", None) for record in records]
+    return found
+
+
+def _decode_slot(row: list[Any]) -> VariableState:
+    slot = VariableState.__new__(VariableState)
+    slot.number, slot.path, schema, slot.value, slot.trainable, slot.own = row[:6]
+    slot.reason, slot.origin, slot.description, rollouts = row[6:]
+    slot.schema = encoder.encode(schema)
+    slot.wrap = None
+    for field, owners in rollouts.items():
+        records = [PredictionRecord(record) for record in slot.value[field]]
+        for record, rollout in zip(records, owners, strict=True):
+            record.rollout = rollout
+        slot.value[field] = records
+    return slot

@@ -1,0 +1,432 @@
+"""A store: an opened place that holds runs.
+
+`open` finds the backend, `Store` starts, resumes, reads, forks and deletes runs. One process opens a
+store once: opening it again gives a second handle on the same files. The module also keeps what must
+happen for all stores: flush at exit, refuse use in a forked child.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Raw
+
+from eventcore.errors import (
+    ConcurrentAppend,
+    DuplicateName,
+    InvalidValue,
+    NotFound,
+    StorageError,
+    StoreBusy,
+    StoreClosed,
+    StoreReadOnly,
+)
+from eventcore.history import events as e
+from eventcore.history.backend import Backend, RunRow, SupportsBackup
+from eventcore.history.codec import decode_json, encoder
+from eventcore.history.index import Indexer
+from eventcore.history.log import Committer, Log
+from eventcore.history.ownership import describe_self, is_alive
+from eventcore.history.reading import Reader
+from eventcore.history.run import Run
+from eventcore.history.scope import process_scope, set_default_run
+from eventcore.history.state import State
+from eventcore.history.startup import run_facts
+from eventcore.history.transfer import copy_events
+from eventcore.history.urls import canonical_url, open_backend
+from eventcore.history.verify import Finding, verify_run
+
+DEFAULT_SEED = 0
+DEFAULT_NAME = "run"
+MEMORY_LIMIT = 64 * 1024 * 1024
+"""Bytes of events the in-memory default run keeps before older ones are folded into a snapshot."""
+
+_NAME = re.compile(r"^[^/\x00-\x1f\x7f]{1,200}$")
+_seed: int | None = None
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def open(
+    url: str | os.PathLike[str] | None = None, *, read_only: bool = False, force: bool = False, **options: Any
+) -> Store:
+    """Open a store, creating it if it is not there.
+
+    Args:
+        url: A path (LMDB), `lmdb:path`, `sqlite:path`, `memory:`, or the scheme of an installed backend;
+            None for `$EVENTCORE_STORE`, or else `.eventcore`.
+        read_only: Refuse every write and create nothing.
+        force: Open on a network file system although its locks cannot be trusted.
+        options: Handed to the backend, e.g. `map_size` for LMDB, in bytes.
+
+    Returns:
+        The store. Opening one twice in a process gives two handles on one environment.
+
+    Raises:
+        InvalidValue: The URL names nothing known.
+        StorageError: It cannot be opened, is damaged, or is from a newer version.
+    """
+    backend = open_backend(url, read_only=read_only, force=force, **options)
+    return Store(backend, canonical_url(url))
+
+
+def set_seed(value: int) -> None:
+    """Set the seed of runs that are started without one. Touches no global random state.
+
+    Args:
+        value: Any integer of 64 bits.
+    """
+    global _seed
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise InvalidValue(f"cannot use seed {value!r}: pass an integer of 64 bits")
+    _seed = value
+
+
+class Store:
+    """An opened place that holds runs. Get one from `eventcore.open`.
+
+    Attributes:
+        url: What opens it again, from any folder.
+    """
+
+    def __init__(self, backend: Backend, url: str) -> None:
+        self.url = url
+        self._backend = backend
+        self._committer = Committer(os.path.basename(url) or "store")
+        self._runs: dict[int, Run] = {}
+        self._closed = False
+        self._pid = os.getpid()
+        self._after_close: Backend | None = None
+        _stores.add(self)
+
+    # --- runs ----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        name: str | None = None,
+        *,
+        seed: int | None = None,
+        resume: bool = False,
+        record_reads: bool = True,
+        budget: Any = None,
+    ) -> Run:
+        """Start a run, or go on with one, and make it current for the process.
+
+        Args:
+            name: Its name; None for "run". A taken name starts `name-2`, and says so on stderr.
+            seed: Seed of its random streams; None for `set_seed`'s, or else 0.
+            resume: Go on with the run of that name if there is one.
+            record_reads: Whether reads of variables are events.
+            budget: What may be spent.
+
+        Returns:
+            The run. In a `with` statement it is current inside the block only.
+
+        Raises:
+            StoreBusy: With `resume`, a living process is writing it.
+            StorageError: The store cannot be written.
+        """
+        wanted = DEFAULT_NAME if name is None else name
+        _check_name(wanted)
+        self._require_open("start a run in")
+        row = self.backend.run(wanted)
+        if row is not None and resume:
+            found = self._resume(row)
+        else:
+            found = self._start(self._free_name(wanted) if row is not None else wanted, seed)
+            if row is not None:
+                print(f"eventcore: run {wanted!r} exists; this one is {found.name!r}", file=sys.stderr)
+        found.record_reads = record_reads
+        found.budget = budget
+        if process_scope.run is not found:
+            found.before = process_scope.run
+            process_scope.run = found
+        return found
+
+    def _start(self, name: str, seed: int | None) -> Run:
+        chosen = seed if seed is not None else _seed if _seed is not None else DEFAULT_SEED
+        row = self.backend.create_run(name, meta=encoder.encode({"seed": chosen}), writer=describe_self())
+        return self._writer(row, resumed=False)
+
+    def _resume(self, row: RunRow) -> Run:
+        mine = self._runs.get(row.id)
+        if mine is not None and mine.writable and mine.usable:
+            return mine
+        if mine is None and row.writer and is_alive(row.writer):
+            raise StoreBusy(
+                f"cannot resume run {row.name!r}: it is being written by {row.writer}; "
+                f"wait for it, stop it, read the run with store[{row.name!r}], or fork it"
+            )
+        try:
+            return self._writer(self.backend.claim(row.id, describe_self(), row.epoch), resumed=True)
+        except ConcurrentAppend as error:
+            raise StoreBusy(f"cannot resume run {row.name!r}: another process took it meanwhile ({error})") from error
+
+    def start_fork(self, parent: Run, name: str | None, at: int) -> Run:
+        """Start a fork; `Run.fork` is the door to it."""
+        if name is not None:
+            _check_name(name)
+        self._require_open("fork a run of")
+        chosen = name if name is not None else self._free_name(f"{parent.name}-fork")
+        row = self.backend.create_run(
+            chosen, parent=parent.number, forked_at=at, meta=self.row(parent.number).meta, writer=describe_self()
+        )
+        return self._writer(row, resumed=False)
+
+    def _writer(self, row: RunRow, resumed: bool) -> Run:
+        reader = Reader(self.backend, row.id)
+        state = reader.state_at(row.head)
+        seed = decode_json(row.meta)["seed"] if row.meta else DEFAULT_SEED
+        run = Run(self, reader, Log(self.backend, row, self._committer, _indexer(reader, row)), state, seed)
+        self._runs[row.id] = run
+        facts = encoder.encode({**run_facts(), "resumed": resumed})
+        run.record(e.RunStarted(*run.stamp(), seed=seed, facts=Raw(facts)), len(facts))
+        return run
+
+    def _free_name(self, name: str) -> str:
+        taken = set(self.runs())
+        if name not in taken:
+            return name
+        number = 2
+        while f"{name}-{number}" in taken:
+            number += 1
+        return f"{name}-{number}"
+
+    def runs(self) -> list[str]:
+        """Names of all runs, oldest first."""
+        return [row.name for row in self.rows()]
+
+    def rows(self) -> list[RunRow]:
+        """What the backend knows of all runs, oldest first."""
+        return self.backend.runs()
+
+    def row(self, run: int | str) -> RunRow:
+        """What the backend knows of one run, by number or name.
+
+        Raises:
+            NotFound: There is no such run; the message lists those there are.
+        """
+        found = self.backend.run(run)
+        if found is None:
+            known = ", ".join(self.runs()) or "none"
+            raise NotFound(f"cannot find run {run!r} in {self.url}; it has: {known}")
+        return found
+
+    def __getitem__(self, name: str) -> Run:
+        """Return an existing run: the one open for writing here, or else one for reading.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        row = self.row(name)
+        mine = self._runs.get(row.id)
+        if mine is not None and mine.writable:
+            return mine
+        seed = decode_json(row.meta)["seed"] if row.meta else DEFAULT_SEED
+        return Run(self, self.reader(row.id), None, State(), seed)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.backend.run(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.runs())
+
+    def __len__(self) -> int:
+        return len(self.rows())
+
+    def delete(self, run: str | Run) -> None:
+        """Delete a run with all it owns, durably.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidValue: A fork reads through it; the message names the forks.
+            StoreBusy: It is being written, here or by another living process.
+        """
+        self._require_open("delete a run of")
+        row = self.row(run if isinstance(run, str) else run.name)
+        mine = self._runs.get(row.id)
+        if (mine is not None and mine.writable) or (row.writer and mine is None and is_alive(row.writer)):
+            who = row.writer if mine is None else "this process"
+            raise StoreBusy(f"cannot delete run {row.name!r}: it is open for writing by {who}; close it first")
+        self.backend.delete_run(row.id)
+        self._runs.pop(row.id, None)
+
+    def release(self, run: Run) -> None:
+        """Mark a run as held by nobody; called when it is closed."""
+        self._runs.pop(run.number, None)
+        try:
+            self.backend.claim(run.number, "")
+        except StorageError:
+            # Somebody else claimed it, or the disk is gone; the epoch protects the log either way.
+            return
+
+    # --- the whole store -----------------------------------------------------------------------
+
+    @property
+    def backend(self) -> Backend:
+        """The backend; after `close`, one for reading is opened on demand."""
+        if self._pid != os.getpid():
+            raise StoreClosed(
+                f"cannot use {self.url} in process {os.getpid()}: it was opened by process {self._pid} before "
+                "fork(); open it again in the child"
+            )
+        if not self._closed or not self._backend.durable:
+            return self._backend
+        if self._after_close is None:
+            self._after_close = open_backend(self.url, read_only=True)
+        return self._after_close
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def reader(self, run: int) -> Reader:
+        """Return a reader of a run by number."""
+        return Reader(self.backend, run)
+
+    def _require_open(self, what: str) -> None:
+        if self._closed:
+            raise StoreClosed(f"cannot {what} {self.url}: it was closed; open it again")
+        if self.backend.read_only:
+            raise StoreReadOnly(f"cannot {what} {self.url}: it was opened for reading; open it without read_only")
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a complete copy of the store to a path that does not exist; writing may go on meanwhile.
+
+        Raises:
+            InvalidValue: The path exists, or the backend cannot copy itself.
+        """
+        target = os.fspath(path)
+        if os.path.lexists(target):
+            raise InvalidValue(f"cannot back up to {target}: it exists; pass a path that does not")
+        for run in list(self._runs.values()):
+            run.flush()
+        if not isinstance(self.backend, SupportsBackup):
+            raise InvalidValue(f"cannot back up {self.url}: its backend has no files; use program.save or import_run")
+        self.backend.backup(target)
+
+    def verify(self, run: str | None = None) -> list[Finding]:
+        """Read everything and return what is wrong, nothing if all is well.
+
+        Checks the files below, every CRC, the seqs, that every event decodes and folds, that every snapshot
+        equals the fold, and the index. O(everything).
+
+        Args:
+            run: Only this run; None for all.
+        """
+        for writer in list(self._runs.values()):
+            writer.flush()
+        findings = [Finding(p.run, p.seq, f"{p.place}: {p.message}") for p in self.backend.problems()]
+        for row in self.rows() if run is None else [self.row(run)]:
+            findings += verify_run(self.backend, row)
+        return findings
+
+    def import_run(self, run: Run, name: str | None = None, at: int | str | None = None) -> Run:
+        """Copy a run's whole history, through its parents, with a snapshot at its end.
+
+        Args:
+            run: The run to copy, of any store.
+            name: Its name here; None for its own.
+            at: Last seq to copy; None for the head.
+
+        Returns:
+            The copy, opened for reading.
+
+        Raises:
+            DuplicateName: The name is taken here.
+        """
+        self._require_open("copy a run into")
+        run.flush()
+        last = run.head if at is None else run.seq(at)
+        wanted = run.name if name is None else name
+        _check_name(wanted)
+        if wanted in self:
+            raise DuplicateName(f"cannot copy run {run.name!r} to {self.url}: it has a run {wanted!r}; pass name=")
+        row = self.backend.create_run(wanted, meta=encoder.encode({"seed": run.seed}), writer=describe_self())
+        copy_events(run.reader(), self.backend, row, last)
+        self.backend.claim(row.id, "")
+        return self[wanted]
+
+    def close(self) -> None:
+        """Make everything durable and close. Reading goes on working, writing raises. Idempotent."""
+        if self._closed or self._pid != os.getpid():
+            return
+        failures: list[Exception] = []
+        for run in list(self._runs.values()):
+            try:
+                run.close()
+            except Exception as error:
+                failures.append(error)
+        self._committer.stop()
+        self._closed = True
+        if self._backend.durable:
+            self._backend.close()
+        if failures:
+            raise failures[0]
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r}{', closed' if self._closed else ''})"
+
+    def abandon(self) -> None:
+        """Give everything up without touching the files: this is a forked child."""
+        self._committer.abandon()
+        self._closed = True
+
+
+def _indexer(reader: Reader, row: RunRow) -> Indexer:
+    """Return an indexer that knows the tail no posting covers yet."""
+    first = max(reader.backend.indexed_to(row.id), row.forked_at) + 1
+    indexer = Indexer(first)
+    for low, events in reader.chunks(first, row.head):
+        indexer.feed(low, events)
+    return indexer
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise InvalidValue(f"cannot name a run {name!r}: pass 1 to 200 printable characters without '/'")
+
+
+def _memory_run() -> Run:
+    store = Store(open_backend("memory:", limit=MEMORY_LIMIT), "memory:")
+    _keep_alive.append(store)
+    seed = _seed if _seed is not None else DEFAULT_SEED
+    return store._start("in-memory", seed)
+
+
+_keep_alive: list[Store] = []
+set_default_run(_memory_run)
+
+
+def _close_all() -> None:
+    for store in list(_stores):
+        try:
+            store.close()
+        except Exception as error:
+            # At exit nobody can catch it; silence would hide a loss.
+            print(f"eventcore: closing {store.url} at exit: {error}", file=sys.stderr)
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store.abandon()
+    _keep_alive.clear()
+    run = process_scope.run
+    if run is not None and run.store.url == "memory:":
+        process_scope.run = None
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork)

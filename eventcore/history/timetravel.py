@@ -1,0 +1,215 @@
+"""Looking back: what changed when, and what differs between two states.
+
+Pure functions over states and events; `Run` gives them names. Places inside a value are JSON pointers
+(RFC 6901). Long strings are compared word by word.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from eventcore.errors import NotFound
+from eventcore.history import events as e
+from eventcore.history.codec import encoder
+from eventcore.history.patches import plain
+from eventcore.history.state import State, apply
+
+LONG_STRING = 40
+"""Strings of at least this many characters are compared word by word."""
+
+_MISSING = object()
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One event that changed a value.
+
+    Attributes:
+        seq: Its seq.
+        time: Microseconds since 1970.
+        kind: Name of the event's class.
+        before: Value at the pointer before, None if there was none.
+        after: Value at the pointer after, None if there is none.
+        rollout: The rollout that did it, or None.
+        cause: Seq of the causing event, 0 for none.
+        source: The user's source line, or None.
+        origin: Where the value came from when it was declared or loaded, or None.
+    """
+
+    seq: int
+    time: int
+    kind: str
+    before: Any
+    after: Any
+    rollout: str | None
+    cause: int
+    source: str | None
+    origin: str | None
+
+
+class Word(msgspec.Struct, frozen=True):
+    """A stretch of text in a comparison: `op` is "=", "-" (only before) or "+" (only after)."""
+
+    op: str
+    text: str
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One place where two states differ.
+
+    Attributes:
+        variable: Path of the variable.
+        pointer: JSON pointer into its value; `""` for a whole variable that is new or gone.
+        op: "add", "remove" or "replace".
+        before: Value before, None for "add".
+        after: Value after, None for "remove".
+        words: For long strings, the text as equal, removed and added stretches; else empty.
+    """
+
+    variable: str
+    pointer: str
+    op: str
+    before: Any
+    after: Any
+    words: tuple[Word, ...] = ()
+
+
+def parse_pointer(pointer: str) -> list[str]:
+    """Split a JSON pointer into its unescaped steps.
+
+    Raises:
+        NotFound: It does not begin with a slash.
+    """
+    if pointer == "":
+        return []
+    if not pointer.startswith("/"):
+        raise NotFound(f"cannot follow JSON pointer {pointer!r}: it must be empty or begin with '/'")
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
+
+
+def join_pointer(pointer: str, step: str | int) -> str:
+    """Append one step to a JSON pointer, escaped."""
+    return f"{pointer}/{str(step).replace('~', '~0').replace('/', '~1')}"
+
+
+def lookup(value: Any, steps: list[str], default: Any = None) -> Any:
+    """Return what lies at the steps of a pointer, `default` if nothing does."""
+    for step in steps:
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return default
+    return value
+
+
+def changes(
+    records: Iterator[tuple[int, e.Event]], pointer: str, source_line: Callable[[int], str | None]
+) -> Iterator[Change]:
+    """Yield the changes among one variable's events, oldest first; reads and no-ops are left out."""
+    steps = parse_pointer(pointer)
+    state = State()
+    before: Any = None
+    encoded = b""
+    for seq, event in records:
+        if isinstance(event, e.FieldRead):
+            continue
+        apply(state, event)
+        number: int = event.variable  # type: ignore[attr-defined]
+        place = lookup(state.slot(number).value, steps, _MISSING)
+        now = b"" if place is _MISSING else encoder.encode(place)
+        if now == encoded and not (isinstance(event, e.VariableDeclared) and not steps):
+            continue
+        after = None if place is _MISSING else plain(place)
+        yield Change(
+            seq, event.time, type(event).__name__, before, after, event.rollout, event.cause,
+            source_line(getattr(event, "source", -1)), getattr(event, "origin", None),
+        )  # fmt: skip
+        before, encoded = after, now
+
+
+def differences(a: State, b: State, variable: str | None = None) -> list[Difference]:
+    """Compare two states, variable by variable in order of declaration."""
+    found: list[Difference] = []
+    paths = list(dict.fromkeys([*a.names(), *b.names()]))
+    if variable is not None:
+        paths = [(b if variable_known(b, variable) else a).slot(variable).path]
+    before, after = a.variables, b.variables
+    for path in paths:
+        if path not in before:
+            found.append(Difference(path, "", "add", None, after[path]))
+        elif path not in after:
+            found.append(Difference(path, "", "remove", before[path], None))
+        else:
+            found.extend(_compare(path, "", before[path], after[path]))
+    return found
+
+
+def variable_known(state: State, variable: str) -> bool:
+    """Whether a path or unique name stands for a variable of a state."""
+    try:
+        state.slot(variable)
+    except NotFound:
+        return False
+    return True
+
+
+def _compare(path: str, pointer: str, a: Any, b: Any) -> Iterator[Difference]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in dict.fromkeys([*a, *b]):
+            yield from _compare_place(path, join_pointer(pointer, key), a.get(key, _MISSING), b.get(key, _MISSING))
+    elif isinstance(a, list) and isinstance(b, list):
+        yield from _compare_lists(path, pointer, a, b)
+    elif type(a) is not type(b) or a != b:
+        words = ()
+        if isinstance(a, str) and isinstance(b, str) and max(len(a), len(b)) >= LONG_STRING:
+            words = word_diff(a, b)
+        yield Difference(path, pointer, "replace", a, b, words)
+
+
+def _compare_place(path: str, pointer: str, a: Any, b: Any) -> Iterator[Difference]:
+    if a is _MISSING:
+        yield Difference(path, pointer, "add", None, b)
+    elif b is _MISSING:
+        yield Difference(path, pointer, "remove", a, None)
+    else:
+        yield from _compare(path, pointer, a, b)
+
+
+def _compare_lists(path: str, pointer: str, a: list[Any], b: list[Any]) -> Iterator[Difference]:
+    """Compare position by position after setting aside a common beginning and end."""
+    start = 0
+    while start < min(len(a), len(b)) and _same(a[start], b[start]):
+        start += 1
+    end = 0
+    while end < min(len(a), len(b)) - start and _same(a[-1 - end], b[-1 - end]):
+        end += 1
+    middle_a, middle_b = a[start : len(a) - end], b[start : len(b) - end]
+    for offset in range(max(len(middle_a), len(middle_b))):
+        old = middle_a[offset] if offset < len(middle_a) else _MISSING
+        new = middle_b[offset] if offset < len(middle_b) else _MISSING
+        yield from _compare_place(path, join_pointer(pointer, start + offset), old, new)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is type(b) and encoder.encode(a) == encoder.encode(b))
+
+
+def word_diff(a: str, b: str) -> tuple[Word, ...]:
+    """Compare two texts word by word; joining "=" and "-" gives `a`, "=" and "+" gives `b`."""
+    before, after = re.findall(r"\s+|[^\s]+", a), re.findall(r"\s+|[^\s]+", b)
+    words: list[Word] = []
+    for op, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if op == "equal":
+            words.append(Word("=", "".join(before[i:j])))
+            continue
+        if j > i:
+            words.append(Word("-", "".join(before[i:j])))
+        if m > k:
+            words.append(Word("+", "".join(after[k:m])))
+    return tuple(words)

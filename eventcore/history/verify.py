@@ -1,0 +1,99 @@
+"""Checking a stored run: that every byte is what was written and every cache equals the fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from eventcore.errors import CorruptLog, EventcoreError
+from eventcore.history.backend import Backend, RunRow
+from eventcore.history.index import unpack as unpack_posting
+from eventcore.history.reading import Reader
+from eventcore.history.snapshots import unpack
+from eventcore.history.state import State, fold
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something wrong in a store.
+
+    Attributes:
+        run: Name of the run, or None when it concerns the store.
+        seq: First seq that cannot be trusted, 0 when it is not about one.
+        message: What is wrong, in words.
+    """
+
+    run: str | None
+    seq: int
+    message: str
+
+
+def verify_run(backend: Backend, row: RunRow) -> list[Finding]:
+    """Check one run: CRC, gaps, decoding, folding, every snapshot's digest, the index.
+
+    Only what the run itself stores is checked cache by cache; its ancestors' events are read on the way.
+    """
+    try:
+        reader = Reader(backend, row.id)
+        return [Finding(row.name, seq, message) for seq, message in _check(reader, row)]
+    except EventcoreError as error:
+        return [Finding(row.name, 0, str(error))]
+
+
+def _check(reader: Reader, row: RunRow) -> Iterator[tuple[int, str]]:
+    first = reader.first_stored()
+    waiting = reader.backend.snapshot_seqs(row.id)
+    state = State() if first == 1 else reader.nearest_snapshot(row.head)[1]
+    position = first - 1 if first == 1 else reader.nearest_snapshot(row.head)[0] - 1
+    seqs: dict[int, list[int]] = {}
+    try:
+        for low, events in reader.chunks(position + 1, row.head):
+            start = 0
+            while waiting and waiting[0] < low + len(events):
+                stop = max(start, waiting[0] - low + 1)
+                fold(state, events[start:stop], low + start)
+                yield from _check_snapshot(reader, waiting.pop(0), state)
+                start = stop
+            fold(state, events[start:], low + start)
+            for seq, event in enumerate(events, low):
+                variable: int | None = getattr(event, "variable", None)
+                if variable is not None and seq > row.forked_at:
+                    seqs.setdefault(variable, []).append(seq)
+            position = low + len(events) - 1
+    except CorruptLog as error:
+        yield error.seq or position + 1, str(error)
+        return
+    for seq in waiting:
+        yield seq, f"a snapshot stands at seq {seq}, beyond the head {row.head}"
+    if first == 1:
+        yield from _check_index(reader, row, seqs)
+
+
+def _check_snapshot(reader: Reader, seq: int, state: State) -> Iterator[tuple[int, str]]:
+    stored = reader.backend.snapshot(reader.run, seq)
+    if stored is None or stored.seq != seq:
+        yield seq, f"the snapshot at seq {seq} is listed and cannot be read"
+        return
+    try:
+        digest = unpack(stored.data).digest
+    except CorruptLog as error:
+        yield seq, f"the snapshot at seq {seq} is damaged ({error}); the log itself is not affected"
+        return
+    if digest != state.digest:
+        yield seq, f"the snapshot at seq {seq} has digest {digest[:16]}, the fold of the log {state.digest[:16]}"
+
+
+def _check_index(reader: Reader, row: RunRow, seqs: dict[int, list[int]]) -> Iterator[tuple[int, str]]:
+    covered = reader.backend.indexed_to(row.id)
+    for variable, expected in seqs.items():
+        indexed: list[int] = []
+        try:
+            for posting in reader.backend.postings(row.id, variable):
+                indexed += unpack_posting(posting)[1]
+        except CorruptLog as error:
+            yield expected[0], f"{error}; the log itself is not affected"
+            continue
+        wanted = [seq for seq in expected if seq <= covered]
+        if indexed != wanted:
+            wrong = next((a for a, b in zip(wanted, indexed, strict=False) if a != b), covered)
+            yield wrong, f"the index of variable {variable} disagrees with the log from seq {wrong} on"
