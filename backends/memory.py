@@ -274,8 +274,8 @@ class MemoryBackend(Backend):
         space = self._enter("drop a snapshot")
         with space.lock:
             found = self._get(run)
-            needed = found.first_seq > found.row.forked_at + 1 and len(found.snapshots) == 1
-            if not needed:
+            dropped_front = found.first_seq > found.row.forked_at + 1
+            if not (dropped_front and seq == min(found.snapshots, default=None)):
                 self._forget_snapshot(found, seq)
 
     def postings(self, run: int, variable: int) -> list[Posting]:

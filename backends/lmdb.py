@@ -1,0 +1,648 @@
+"""Runs in an LMDB directory: the default store, safe against a kill and a power cut.
+
+A commit is one record in `log`, numbered for the whole store, and one key in `bidx` that finds
+it by run and last seq; a run's head is the last such key, so an append rewrites no row.
+What happens around a transaction (growth, forks, sharing) is in `lmdb_environment`; the bytes
+of a block mean nothing here.
+
+Databases (all integers big-endian):
+    meta: `format`, `next_run`, `name:`+digest of a run's name -> run, `index:`+run -> indexed_to
+    log:  commit u64 -> run u32, first_seq u64, last_seq u64, block
+    runs: run u32 -> row (msgpack)
+    bidx: run u32, last_seq u64 -> commit u64
+    post: run u32, variable u32, last_seq u64 -> posting
+    snap: run u32, seq u64 -> snapshot
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import lmdb
+import msgspec
+
+from eventcore.backends import filesystem, rules
+from eventcore.backends.lmdb_environment import (
+    DEFAULT_MAP_SIZE,
+    Environment,
+    Settings,
+    Txn,
+    acquire,
+    release,
+)
+from eventcore.backends.lmdb_file import DATA, check_before_open
+from eventcore.errors import CorruptLog, DuplicateName, InvalidValue, StorageError
+from eventcore.history.backend import Backend, Block, Posting, Problem, RunRow, StoredSnapshot
+
+RUN = struct.Struct(">I")
+COMMIT = struct.Struct(">Q")
+RUN_SEQ = struct.Struct(">IQ")
+POSTING = struct.Struct(">IIQ")
+RECORD = struct.Struct(">IQQ")
+
+_FORMAT_KEY = b"format"
+_NEXT_RUN = b"next_run"
+
+
+class StoredRun(msgspec.Struct, frozen=True, array_like=True):
+    """A run's row as it is stored: without its id, which is the key, and its head, which is in `bidx`."""
+
+    name: str
+    parent: int | None
+    forked_at: int
+    epoch: int
+    writer: str
+    created: float
+    meta: bytes
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What the store says of itself under `format` in `meta`."""
+
+    format: int
+    log_id: str
+    created: float
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_run = msgspec.msgpack.Decoder(StoredRun).decode
+
+
+class LmdbBackend(Backend):
+    """Keep runs in an LMDB directory."""
+
+    def __init__(
+        self, environment: Environment, identity: Identity, read_only: bool, warnings: list[str]
+    ) -> None:
+        self._path = environment.settings.path
+        self.url = f"lmdb:{self._path}"
+        self.log_id = identity.log_id
+        self.read_only = read_only
+        self._environment = environment
+        self._identity = identity
+        self._warnings = warnings
+        self._closed = False
+
+    # -- opening ---------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        path_or_rest: str,
+        *,
+        read_only: bool = False,
+        create: bool = True,
+        force: bool = False,
+        **options: object,
+    ) -> LmdbBackend:
+        """Open a store, or create one where nothing is.
+
+        Args:
+            path_or_rest: Directory of the store.
+            read_only: Open without the right to write; works on a read-only disk.
+            create: Create the store if there is none.
+            force: Open on a network file system all the same.
+            **options: `map_size`, address space to begin with (default 16 GB, grows by itself);
+                `verify=True` checks every page before LMDB maps the file.
+
+        Raises:
+            NotFound: No store, and none may be created.
+            CorruptLog: The file is truncated, empty or damaged, or older than its manifest.
+            UnknownFormat: A newer eventcore wrote it.
+            UnsafeFileSystem: On a network file system without `force`.
+            StoreBusy: Another container holds the lock.
+            StoreReadOnly: Opened for writing where nothing may be written.
+            StorageError: The path is a file, another program's directory, or the disk refuses.
+        """
+        rules.check_options("an LMDB", options, ("map_size", "verify"))
+        map_size = options.get("map_size", DEFAULT_MAP_SIZE)
+        if not isinstance(map_size, int) or isinstance(map_size, bool) or map_size < 2**16:
+            raise InvalidValue(
+                f"cannot open an LMDB store with map_size={map_size!r}; give 65536 bytes or more"
+            )
+        if not path_or_rest or "\0" in path_or_rest:
+            raise InvalidValue(f"cannot open a store at {path_or_rest!r}; name a directory")
+        path = Path(os.path.abspath(path_or_rest))
+        filesystem.refuse_file(path, "lmdb")
+        warning = filesystem.refuse_network(path, force=force)
+        manifest = _prepare(path, may_create=create and not read_only)
+        if not read_only and not os.access(path, os.W_OK):
+            raise rules.read_only(f"lmdb:{path}", "write")
+
+        def before_open() -> None:
+            check_before_open(path, expected=manifest is not None, verify=bool(options.get("verify")))
+
+        environment = acquire(Settings(path, map_size, read_only), before_open)
+        try:
+            identity = _identify(environment, read_only)
+            _compare_manifest(environment, manifest, identity, read_only)
+        except BaseException:
+            release(environment, lambda: None)
+            raise
+        return cls(environment, identity, read_only, [warning] if warning else [])
+
+    def close(self) -> None:
+        """Release the store; the last opener in the process closes its files. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        release(self._environment, self._before_last_close)
+
+    def _before_last_close(self) -> None:
+        """Note the last commit beside the data, so that a later truncation is seen."""
+        environment = self._environment
+        if not environment.wrote or environment.settings.read_only:
+            return
+        try:
+            _write_manifest(environment, self._identity)
+        except (OSError, StorageError):
+            pass  # The data is durable; an older manifest only notices less.
+
+    def _open_for(self, action: str = "") -> Environment:
+        if self._closed:
+            raise rules.closed(self.url)
+        if action and self.read_only:
+            raise rules.read_only(self.url, action)
+        return self._environment
+
+    # -- runs ------------------------------------------------------------------------------
+
+    def runs(self) -> list[RunRow]:
+        """Return all runs, oldest first."""
+        environment = self._open_for()
+        return environment.read(lambda txn: all_runs(environment, txn))
+
+    def run(self, name_or_id: str | int) -> RunRow | None:
+        """Return one run by name or by id, or None."""
+        environment = self._open_for()
+
+        def find(txn: Txn) -> RunRow | None:
+            if isinstance(name_or_id, int):
+                return find_run(environment, txn, name_or_id)
+            key = txn.get(_name_key(name_or_id), db=environment.databases.meta)
+            return find_run(environment, txn, RUN.unpack(key)[0]) if key is not None else None
+
+        return environment.read(find)
+
+    def head(self, run: int) -> int:
+        """Return the durable head of a run: one step of a cursor."""
+        environment = self._open_for()
+
+        def find(txn: Txn) -> int:
+            last = last_seq(environment, txn, run)
+            return last if last is not None else self._row(environment, txn, run).head
+
+        return environment.read(find)
+
+    def _row(self, environment: Environment, txn: Txn, run: int) -> RunRow:
+        row = find_run(environment, txn, run)
+        if row is None:
+            raise rules.run_missing(run, self.url)
+        return row
+
+    def create_run(
+        self, name: str, *, parent: int | None = None, forked_at: int = 0, meta: bytes = b"", writer: str = ""
+    ) -> RunRow:
+        """Create a run, durably, claimed by `writer`."""
+        environment = self._open_for("create a run")
+        tables = environment.databases
+        created = time.time()
+
+        def create(txn: Txn) -> RunRow:
+            parent_row = find_run(environment, txn, parent) if parent is not None else None
+            rules.check_new_run(name, parent_row, parent, forked_at)
+            if txn.get(_name_key(name), db=tables.meta) is not None:
+                raise rules.duplicate_name(name, self.url)
+            number = RUN.unpack(txn.get(_NEXT_RUN, default=RUN.pack(1), db=tables.meta))[0]
+            row = RunRow(number, name, parent, forked_at, forked_at, 1, writer, created, bytes(meta))
+            txn.put(_NEXT_RUN, RUN.pack(number + 1), db=tables.meta)
+            txn.put(_name_key(name), RUN.pack(number), db=tables.meta)
+            _put_run(environment, txn, row)
+            return row
+
+        row = environment.write(create)
+        environment.claims.note(row)
+        return row
+
+    def claim(self, run: int, writer: str, expected_epoch: int | None = None) -> RunRow:
+        """Begin a new writer epoch, or release the present one, durably."""
+        environment = self._open_for("claim a run")
+
+        def claim(txn: Txn) -> RunRow:
+            row = rules.claimed(self._row(environment, txn, run), writer, expected_epoch)
+            _put_run(environment, txn, row)
+            return row
+
+        row = environment.write(claim)
+        environment.claims.note(row)
+        return row
+
+    def delete_run(self, run: int) -> None:
+        """Delete a run with all it owns, in one transaction."""
+        environment = self._open_for("delete a run")
+        tables = environment.databases
+
+        def delete(txn: Txn) -> None:
+            row = self._row(environment, txn, run)
+            forks = [other for other in all_runs(environment, txn) if other.parent == run]
+            if forks:
+                raise rules.run_needed(row, forks)
+            for _, commit in _delete_range(txn, tables.bidx, run):
+                txn.delete(commit, db=tables.log)
+            for table in (tables.post, tables.snap):
+                for _ in _delete_range(txn, table, run):
+                    pass
+            txn.delete(_index_key(run), db=tables.meta)
+            txn.delete(_name_key(row.name), db=tables.meta)
+            txn.delete(RUN.pack(run), db=tables.runs)
+
+        environment.write(delete)
+
+    # -- blocks ----------------------------------------------------------------------------
+
+    def append(
+        self,
+        run: int,
+        expected_head: int,
+        epoch: int,
+        blocks: Sequence[Block],
+        snapshot: StoredSnapshot | None = None,
+        postings: Sequence[Posting] = (),
+    ) -> None:
+        """Append blocks, a snapshot and postings in one durable commit."""
+        environment = self._open_for("append")
+        rules.check_append(expected_head, blocks, snapshot, postings)
+        tables = environment.databases
+
+        def commit(txn: Txn) -> None:
+            stored = txn.get(RUN.pack(run), db=tables.runs)
+            if stored is None:
+                raise rules.run_missing(run, self.url)
+            row = _decode_run(stored)
+            head = last_seq(environment, txn, run)
+            if head is None:
+                head = row.forked_at
+            if head != expected_head or row.epoch != epoch:
+                known = environment.claims.who(run, epoch)
+                raise rules.conflict(_full_row(run, row, head), expected_head, epoch, known)
+            if blocks:
+                _put_blocks(environment, txn, run, blocks)
+            if snapshot is not None:
+                txn.put(RUN_SEQ.pack(run, snapshot.seq), snapshot.data, db=tables.snap)
+            if postings:
+                _put_postings(environment, txn, run, postings)
+
+        environment.write(commit)
+
+    def blocks(self, run: int, first: int, last: int) -> Iterator[Block]:
+        """Yield the run's own blocks that overlap `first..last`; each chunk is one short transaction."""
+        at = max(first, 0)
+        while at <= last:
+            environment = self._open_for()
+            start = at
+            chunk = environment.read(lambda txn: self._chunk(txn, run, start, last))
+            if not chunk:
+                return
+            yield from chunk
+            at = chunk[-1].last_seq + 1
+
+    def _chunk(self, txn: Txn, run: int, first: int, last: int) -> list[Block]:
+        tables = self._environment.databases
+        cursor = txn.cursor(db=tables.bidx)
+        found = cursor.set_range(RUN_SEQ.pack(run, min(first, rules.MAX_SEQ)))
+        chunk: list[Block] = []
+        size = 0
+        while found and len(chunk) < rules.CHUNK_BLOCKS and size < rules.CHUNK_BYTES:
+            key, commit = cursor.item()
+            owner, end = RUN_SEQ.unpack(key)
+            if owner != run:
+                break
+            block = read_record(txn, tables.log, commit, run, end)
+            if block.first_seq > last:
+                break
+            chunk.append(block)
+            size += len(block.data)
+            found = cursor.next()
+        if not chunk and txn.get(RUN.pack(run), db=tables.runs) is None:
+            raise rules.run_missing(run, self.url)
+        return chunk
+
+    # -- snapshots and postings ----------------------------------------------------------------
+
+    def snapshot(self, run: int, seq: int) -> StoredSnapshot | None:
+        """Return the newest of the run's snapshots at `seq` or before it."""
+        environment = self._open_for()
+
+        def find(txn: Txn) -> StoredSnapshot | None:
+            cursor = txn.cursor(db=environment.databases.snap)
+            above = cursor.set_range(RUN_SEQ.pack(run, min(max(seq, -1), rules.MAX_SEQ) + 1))
+            if not (cursor.prev() if above else cursor.last()):
+                return None
+            owner, at = RUN_SEQ.unpack(cursor.key())
+            return StoredSnapshot(at, cursor.value()) if owner == run else None
+
+        return environment.read(find)
+
+    def snapshot_seqs(self, run: int) -> list[int]:
+        """Return the seqs of the run's snapshots, ascending."""
+        environment = self._open_for()
+
+        def find(txn: Txn) -> list[int]:
+            return [RUN_SEQ.unpack(key)[1] for key in keys_of(txn, environment.databases.snap, run)]
+
+        return environment.read(find)
+
+    def drop_snapshot(self, run: int, seq: int) -> None:
+        """Delete one snapshot if it is there."""
+        environment = self._open_for("drop a snapshot")
+        if 0 <= seq <= rules.MAX_SEQ:
+            environment.write(lambda txn: txn.delete(RUN_SEQ.pack(run, seq), db=environment.databases.snap))
+
+    def postings(self, run: int, variable: int) -> list[Posting]:
+        """Return the index chunks of one variable, ascending."""
+        environment = self._open_for()
+        prefix = POSTING.pack(run, variable, 0)[:8]
+
+        def find(txn: Txn) -> list[Posting]:
+            found: list[Posting] = []
+            cursor = txn.cursor(db=environment.databases.post)
+            if cursor.set_range(prefix):
+                for key, data in cursor:
+                    if key[:8] != prefix:
+                        break
+                    found.append(Posting(variable, POSTING.unpack(key)[2], data))
+            return found
+
+        return environment.read(find)
+
+    def indexed_to(self, run: int) -> int:
+        """Return the largest `last_seq` over all postings of the run."""
+        environment = self._open_for()
+        stored = environment.read(lambda txn: txn.get(_index_key(run), db=environment.databases.meta))
+        return COMMIT.unpack(stored)[0] if stored is not None else 0
+
+    # -- care ------------------------------------------------------------------------------
+
+    def backup(self, path: str) -> None:
+        """Write a complete, compact copy to `path` while the store is read and written.
+
+        Raises:
+            DuplicateName: Something is there already.
+            StorageError: It cannot be written there; what was begun is removed.
+        """
+        environment = self._open_for()
+        target = Path(os.path.abspath(path))
+        if target.exists() or target.is_symlink():
+            raise DuplicateName(f"cannot write a backup to {target}: it exists; name a new path")
+        filesystem.make_private_directory(target)
+        try:
+            environment.ask(lambda env: env.copy(str(target), compact=True))
+            os.chmod(target / DATA, 0o600)
+            filesystem.sync_file(target / DATA)
+            identity = self._identity
+            manifest = filesystem.Manifest(identity.format, "lmdb", identity.log_id, identity.created)
+            filesystem.write_manifest(target, manifest)
+        except BaseException as error:
+            filesystem.remove_tree(target)
+            if isinstance(error, OSError) and not isinstance(error, StorageError):
+                raise filesystem.os_failure(f"write a backup to {target}", error) from error
+            raise
+
+    def problems(self) -> Iterator[Problem]:
+        """Check every page of the file in another process, then every row against every other."""
+        from eventcore.backends.lmdb_check import problems
+
+        return problems(self._open_for())
+
+    def facts(self) -> dict[str, object]:
+        """Describe the store and its engine."""
+        environment = self._open_for()
+        info = environment.ask(lambda env: env.info())
+        version = environment.ask(lambda env: env.lib_version())
+        readers = environment.ask(lambda env: env.readers())
+        return {
+            "engine": "lmdb",
+            "engine_version": ".".join(map(str, version)),
+            "binding_version": lmdb.__version__,
+            "format": self._identity.format,
+            "durable": True,
+            "path": str(self._path),
+            "bytes": os.stat(self._path / DATA).st_size,
+            "map_size": info["map_size"],
+            "last_commit": info["last_txnid"],
+            "readers": max(0, len(readers.strip().splitlines()) - 1),
+            "max_readers": info["max_readers"],
+            "warnings": list(self._warnings),
+        }
+
+
+# -- rows and keys ------------------------------------------------------------------------------
+
+
+def _name_key(name: str) -> bytes:
+    """Return the key of a run's name: keys of LMDB end at 511 bytes, names do not."""
+    return b"name:" + hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _index_key(run: int) -> bytes:
+    return b"index:" + RUN.pack(run)
+
+
+def _full_row(run: int, row: StoredRun, head: int) -> RunRow:
+    return RunRow(
+        run, row.name, row.parent, row.forked_at, head, row.epoch, row.writer, row.created, row.meta
+    )
+
+
+def _put_run(environment: Environment, txn: Txn, row: RunRow) -> None:
+    stored = StoredRun(row.name, row.parent, row.forked_at, row.epoch, row.writer, row.created, row.meta)
+    txn.put(RUN.pack(row.id), _encode(stored), db=environment.databases.runs)
+
+
+def last_seq(environment: Environment, txn: Txn, run: int) -> int | None:
+    """Return the last seq of the run's own blocks, or None without any."""
+    cursor = txn.cursor(db=environment.databases.bidx)
+    above = cursor.set_range(RUN_SEQ.pack(run, 2**64 - 1))
+    if not (cursor.prev() if above else cursor.last()):
+        return None
+    owner, last = RUN_SEQ.unpack(cursor.key())
+    return int(last) if owner == run else None
+
+
+def find_run(environment: Environment, txn: Txn, run: int) -> RunRow | None:
+    """Return the row of a run with its present head, or None."""
+    if not 0 <= run <= rules.MAX_NUMBER:
+        return None
+    stored = txn.get(RUN.pack(run), db=environment.databases.runs)
+    if stored is None:
+        return None
+    row = decode_run(stored, run)
+    head = last_seq(environment, txn, run)
+    return _full_row(run, row, head if head is not None else row.forked_at)
+
+
+def decode_run(stored: bytes, run: int) -> StoredRun:
+    """Decode a run's row.
+
+    Raises:
+        CorruptLog: The bytes are no row.
+    """
+    try:
+        return _decode_run(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptLog(
+            f"cannot read the row of run {run}: {error}; restore the store from a backup"
+        ) from error
+
+
+def all_runs(environment: Environment, txn: Txn) -> list[RunRow]:
+    """Return the rows of all runs, oldest first."""
+    keys = [RUN.unpack(key)[0] for key in txn.cursor(db=environment.databases.runs).iternext(values=False)]
+    return [row for row in (find_run(environment, txn, key) for key in keys) if row is not None]
+
+
+def _put_blocks(environment: Environment, txn: Txn, run: int, blocks: Sequence[Block]) -> None:
+    tables = environment.databases
+    cursor = txn.cursor(db=tables.log)
+    commit = COMMIT.unpack(cursor.key())[0] + 1 if cursor.last() else 1
+    for number, block in enumerate(blocks, commit):
+        key = COMMIT.pack(number)
+        txn.put(
+            key, RECORD.pack(run, block.first_seq, block.last_seq) + block.data, append=True, db=tables.log
+        )
+        txn.put(RUN_SEQ.pack(run, block.last_seq), key, db=tables.bidx)
+
+
+def _put_postings(environment: Environment, txn: Txn, run: int, postings: Sequence[Posting]) -> None:
+    tables = environment.databases
+    for posting in postings:
+        txn.put(POSTING.pack(run, posting.variable, posting.last_seq), posting.data, db=tables.post)
+    old = txn.get(_index_key(run), db=tables.meta)
+    reach = max(posting.last_seq for posting in postings)
+    if old is None or COMMIT.unpack(old)[0] < reach:
+        txn.put(_index_key(run), COMMIT.pack(reach), db=tables.meta)
+
+
+def read_record(txn: Txn, log: lmdb._Database, commit: bytes, run: int, last: int) -> Block:
+    """Read one record of the log and compare it with the key that led to it.
+
+    Raises:
+        CorruptLog: It is missing, or is another one.
+    """
+    record = txn.get(commit, db=log)
+    if record is not None and len(record) >= RECORD.size:
+        owner, first, end = RECORD.unpack_from(record)
+        if owner == run and end == last and first <= end:
+            return Block(first, end, record[RECORD.size :])
+    raise CorruptLog(
+        f"cannot read the block of run {run} that ends at seq {last}: its record is missing or another one; "
+        "run `eventcore verify` and restore a backup",
+        seq=last,
+    )
+
+
+def keys_of(txn: Txn, table: lmdb._Database, run: int) -> Iterator[bytes]:
+    """Yield the keys of one run in a table whose keys begin with the run."""
+    prefix = RUN.pack(run)
+    cursor = txn.cursor(db=table)
+    if cursor.set_range(prefix):
+        for key in cursor.iternext(values=False):
+            if key[:4] != prefix:
+                return
+            yield key
+
+
+def _delete_range(txn: Txn, table: lmdb._Database, run: int) -> Iterator[tuple[bytes, bytes]]:
+    """Delete all of one run in a table whose keys begin with the run, yielding what is deleted."""
+    prefix = RUN.pack(run)
+    cursor = txn.cursor(db=table)
+    found = cursor.set_range(prefix)
+    while found:
+        key, value = cursor.item()
+        if key[:4] != prefix:
+            return
+        yield key, value
+        found = cursor.delete()
+
+
+# -- identity -----------------------------------------------------------------------------------
+
+
+def _prepare(path: Path, *, may_create: bool) -> filesystem.Manifest | None:
+    """Make the directory if it is not there and return its manifest, if it has one."""
+    if not (path / DATA).exists():
+        manifest = filesystem.read_manifest(path, "lmdb") if path.is_dir() else None
+        if manifest is not None:
+            return manifest
+        if not may_create:
+            raise filesystem.store_missing(path)
+        filesystem.make_private_directory(path)
+    return filesystem.read_manifest(path, "lmdb")
+
+
+def _identify(environment: Environment, read_only: bool) -> Identity:
+    """Return what the store says of itself, writing it into a new one."""
+    tables = environment.databases
+    fresh = Identity(filesystem.FORMAT, rules.new_log_id(), time.time())
+
+    def find(txn: Txn) -> bytes | None:
+        found = txn.get(_FORMAT_KEY, db=tables.meta)
+        return bytes(found) if found is not None else None
+
+    def write(txn: Txn) -> bytes:
+        found = find(txn)
+        if found is None:
+            found = _encode(fresh)
+            txn.put(_FORMAT_KEY, found, db=tables.meta)
+        return found
+
+    stored = environment.read(find)
+    path = environment.settings.path
+    if stored is None:
+        if read_only:
+            raise CorruptLog(f"cannot open {path}: its creation was never finished; open it once for writing")
+        stored = environment.write(write)
+    try:
+        fields = msgspec.msgpack.decode(stored, type=dict[str, object])
+        filesystem.check_format(path, fields.get("format"))
+        return msgspec.convert(fields, Identity)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptLog(
+            f"cannot open {path}: its identity is damaged ({error}); restore a backup"
+        ) from error
+
+
+def _compare_manifest(
+    environment: Environment, manifest: filesystem.Manifest | None, identity: Identity, read_only: bool
+) -> None:
+    """Refuse data that is not what its manifest speaks of; write a manifest that is missing."""
+    path = environment.settings.path
+    if manifest is None:
+        if not read_only:
+            try:
+                _write_manifest(environment, identity)
+            except OSError as error:
+                raise filesystem.os_failure(f"write the manifest of {path}", error) from error
+        return
+    if manifest.log_id != identity.log_id:
+        raise CorruptLog(
+            f"cannot open {path}: its data ({identity.log_id}) is not the store its MANIFEST names "
+            f"({manifest.log_id}); put the files that belong together back"
+        )
+    last = environment.ask(lambda env: env.info())["last_txnid"]
+    if last < manifest.head:
+        raise CorruptLog(
+            f"cannot open {path}: it ends at commit {last} and its MANIFEST has seen commit {manifest.head}, so an "
+            "older copy took its place; restore the newer one, or delete MANIFEST to accept the loss"
+        )
+
+
+def _write_manifest(environment: Environment, identity: Identity) -> None:
+    head = environment.ask(lambda env: env.info())["last_txnid"]
+    manifest = filesystem.Manifest(identity.format, "lmdb", identity.log_id, identity.created, head)
+    filesystem.write_manifest(environment.settings.path, manifest)

@@ -1,0 +1,486 @@
+"""One LMDB environment per store and process: shared by its openers, grown, reopened and forked safely.
+
+LMDB leaves to its user what happens around a transaction: the map may be full or resized by
+another process, a second open in one process breaks the locks, a child made by `fork()` must
+not touch what it inherited. All of that is here; what a transaction does is not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import lmdb
+
+from eventcore.backends import rules
+from eventcore.backends.filesystem import os_failure
+from eventcore.errors import (
+    CorruptLog,
+    EventcoreError,
+    OutcomeUnknown,
+    StorageError,
+    StoreBusy,
+    UnknownFormat,
+)
+
+T = TypeVar("T")
+Txn = lmdb.Transaction
+
+DEFAULT_MAP_SIZE = 16 * 2**30 if sys.maxsize > 2**32 else 512 * 2**20
+"""Address space reserved, not disk space; doubled when it is full."""
+
+SMALLEST_MAP = 64 * 2**20
+MAX_READERS = 1024
+MAX_DATABASES = 16
+READER_CHECK_SECONDS = 60.0
+DATABASES = ("meta", "log", "runs", "bidx", "post", "snap")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Databases(NamedTuple):
+    """The named databases of a store."""
+
+    meta: lmdb._Database
+    log: lmdb._Database
+    runs: lmdb._Database
+    bidx: lmdb._Database
+    post: lmdb._Database
+    snap: lmdb._Database
+
+
+class Settings(NamedTuple):
+    """How an environment is opened.
+
+    Attributes:
+        path: The store's directory.
+        map_size: Address space to begin with.
+        read_only: Open without the right to write.
+    """
+
+    path: Path
+    map_size: int
+    read_only: bool
+
+
+class Environment:
+    """An open environment and the gate its users pass.
+
+    Any number of threads are inside with a transaction each; growing, reopening and closing
+    wait until all are out. A thread is inside while its token is in a set: adding to and
+    discarding from a set cannot be torn by Ctrl-C, a counter could.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.openers = 0
+        self.forked = False
+        self.wrote = False
+        self.claims = rules.Claims()
+        self._inside: set[object] = set()
+        self._excluding = False
+        self._turnstile = threading.RLock()
+        self._write_lock = threading.RLock()
+        self._env: lmdb.Environment | None = None
+        self._checked = time.monotonic()
+        self.databases = self._open()
+
+    # -- opening and closing -------------------------------------------------------------
+
+    def _open(self) -> Databases:
+        """Open the environment and its databases, creating these in an empty one that may be written."""
+        path = self.settings.path
+        env = _open_environment(self.settings)
+        try:
+            _check_readers(env)
+            with env.begin() as txn:
+                names = {bytes(key) for key in txn.cursor().iternext(keys=True, values=False)}
+            if names and b"meta" not in names:
+                raise StorageError(f"cannot open {path}: it is an LMDB environment of another program")
+            create = not self.settings.read_only
+            databases = Databases(*(env.open_db(name.encode(), create=create) for name in DATABASES))
+        except BaseException as error:
+            env.close()
+            if isinstance(error, lmdb.NotFoundError):
+                raise CorruptLog(
+                    f"cannot open {path}: it lacks the tables of a store; its creation was never finished, "
+                    "open it once for writing"
+                ) from error
+            if isinstance(error, lmdb.Error):
+                raise self.failure("open", error) from error
+            raise
+        self._env = env
+        return databases
+
+    def close(self) -> None:
+        """Wait for all users to leave, then close. A child of `fork()` only lets go."""
+        if self.forked:
+            return
+        with self._write_lock, _Exclusive(self):
+            if self._env is not None:
+                self._env.close()
+            self._env = None
+
+    def discard(self) -> None:
+        """Close what a child inherited by `fork()`: nobody here is inside any more."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def reopen(self, *, read_only: bool | None = None) -> None:
+        """Close and open again: after a failed write of the meta page, or to gain the right to write."""
+        with self._write_lock, _Exclusive(self):
+            if self._env is not None:
+                self._env.close()
+            self._env = None
+            if read_only is not None:
+                self.settings = self.settings._replace(read_only=read_only)
+            self.databases = self._open()
+
+    # -- transactions ---------------------------------------------------------------------
+
+    def _enter(self, token: object) -> lmdb.Environment:
+        while True:
+            self._inside.add(token)
+            if not self._excluding:
+                break
+            self._inside.discard(token)
+            with self._turnstile:
+                pass
+        if self._env is None or self.forked:
+            raise rules.closed(f"lmdb:{self.settings.path}", forked=self.forked)
+        return self._env
+
+    def read(self, work: Callable[[Txn], T]) -> T:
+        """Run `work` in a read transaction and return its result; it must not keep the transaction."""
+        for _ in range(8):
+            token = object()
+            try:
+                env = self._enter(token)
+                with env.begin() as txn:
+                    return work(txn)
+            except lmdb.MapResizedError:
+                resized = True
+            except lmdb.ReadersFullError:
+                resized = False
+            except lmdb.Error as error:
+                raise self.failure("read", error) from error
+            finally:
+                self._inside.discard(token)
+            if resized:
+                self._resize(0)
+            else:
+                self._clear_dead_readers()
+        raise StoreBusy(
+            f"cannot read {self.settings.path}: all {MAX_READERS} reader slots are taken by living processes; "
+            "close some of its readers"
+        )
+
+    def write(self, work: Callable[[Txn], T]) -> T:
+        """Run `work` in a write transaction and commit it, durably, growing the map as often as needed.
+
+        `work` may run several times; only the last run counts.
+
+        Raises:
+            OutcomeUnknown: The commit failed in a way that leaves open what is durable.
+            StorageError: It failed and nothing was written.
+        """
+        with self._write_lock:
+            now = time.monotonic()
+            if now - self._checked > READER_CHECK_SECONDS:
+                self._clear_dead_readers()
+                self._checked = now
+            while True:
+                try:
+                    return self._write_once(work)
+                except lmdb.MapFullError:
+                    self._grow()
+                except lmdb.MapResizedError:
+                    self._resize(0)
+
+    def _write_once(self, work: Callable[[Txn], T]) -> T:
+        failed: lmdb.Error
+        token = object()
+        try:
+            env = self._enter(token)
+            try:
+                txn = env.begin(write=True)
+                try:
+                    result = work(txn)
+                except BaseException:
+                    txn.abort()
+                    raise
+            except (lmdb.MapFullError, lmdb.MapResizedError):
+                raise
+            except lmdb.Error as error:
+                raise self.failure("write", error) from error
+            try:
+                txn.commit()
+            except lmdb.MapFullError:
+                raise
+            except lmdb.Error as error:
+                failed = error
+            else:
+                self.wrote = True
+                return result
+        finally:
+            self._inside.discard(token)
+        raise self._after_failed_commit(failed) from failed
+
+    def _after_failed_commit(self, error: lmdb.Error) -> StorageError:
+        """Tell a commit that surely wrote nothing from one that may have, and leave a working environment."""
+        alive = False
+        token = object()
+        try:
+            with self._enter(token).begin(write=True):
+                alive = True
+        except lmdb.Error:
+            pass
+        finally:
+            self._inside.discard(token)
+        # LMDB reports a short write, which is how a disk fills up, as an input/output error.
+        if alive and (error_number(error) in _FULL or self._disk_is_full()):
+            return self.failure("write", error, full=True)
+        try:
+            self.reopen()
+        except EventcoreError as again:
+            error.add_note(f"and it could not be opened again: {again}")
+        return OutcomeUnknown(
+            f"cannot tell whether the last commit to {self.settings.path} is durable: {error}; "
+            "reopen the run and read its head"
+        )
+
+    def _disk_is_full(self) -> bool:
+        try:
+            found = os.statvfs(self.settings.path)
+        except OSError:
+            return False
+        return found.f_bavail * found.f_frsize < 2**20
+
+    # -- size ------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        env = self._env
+        if env is None:
+            raise rules.closed(f"lmdb:{self.settings.path}", forked=self.forked)
+        self._resize(env.info()["map_size"] * 2)
+
+    def _resize(self, size: int) -> None:
+        """Change the size of the map, or adopt the one another process chose (0)."""
+        try:
+            with _Exclusive(self):
+                if self._env is not None:
+                    self._env.set_mapsize(size)
+            return
+        except lmdb.Error as error:
+            failure = self.failure("grow", error)
+        # A map that could not be replaced is gone; only a new environment has one again.
+        self.reopen()
+        raise failure
+
+    def _clear_dead_readers(self) -> None:
+        self.ask(_check_readers)
+
+    # -- asking ------------------------------------------------------------------------------
+
+    def ask(self, question: Callable[[lmdb.Environment], T]) -> T:
+        """Run `question` with the environment held open, outside any transaction of ours."""
+        token = object()
+        try:
+            return question(self._enter(token))
+        except lmdb.Error as error:
+            raise self.failure("read", error) from error
+        finally:
+            self._inside.discard(token)
+
+    def hold_writers(self, work: Callable[[], T]) -> T:
+        """Run `work` while no process can commit; nothing is written."""
+        token = object()
+        with self._write_lock:
+            try:
+                with self._enter(token).begin(write=True):
+                    return work()
+            except lmdb.Error as error:
+                raise self.failure("lock", error) from error
+            finally:
+                self._inside.discard(token)
+
+    def failure(self, action: str, error: lmdb.Error, *, full: bool = False) -> StorageError:
+        """Translate an error of LMDB outside a commit."""
+        text = f"cannot {action} {self.settings.path}: {error}"
+        if full or error_number(error) in _FULL:
+            return StorageError(
+                f"{text}; the disk is full, nothing was written, free some space and try again"
+            )
+        if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
+            return CorruptLog(f"{text}; run `eventcore verify` and restore a backup")
+        if isinstance(error, lmdb.ReadonlyError):
+            return rules.read_only(f"lmdb:{self.settings.path}", action)
+        return StorageError(f"{text}; nothing was written")
+
+
+class _Exclusive:
+    """Hold an environment with nobody inside."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> None:
+        environment = self._environment
+        environment._turnstile.acquire()
+        try:
+            environment._excluding = True
+            while environment._inside:
+                # Transactions are short and this is rare; a condition would cost every transaction a lock.
+                time.sleep(0.0002)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._environment._excluding = False
+        self._environment._turnstile.release()
+
+
+def _check_readers(env: lmdb.Environment) -> None:
+    """Free the slots of readers that died: each pins the pages it saw."""
+    try:
+        env.reader_check()
+    except lmdb.Error:
+        pass  # No lock file on a read-only disk; and what needs a slot reports its own failure.
+
+
+def error_number(error: lmdb.Error) -> int:
+    """Return the number of the operating system's error, 0 for one of LMDB's own."""
+    code = getattr(error, "code", 0)
+    return code if isinstance(code, int) and code > 0 else 0
+
+
+def _open_environment(settings: Settings) -> lmdb.Environment:
+    """Open LMDB in its safe mode, with as much address space as the system allows."""
+    size = settings.map_size
+    fresh: dict[str, int] = {} if (settings.path / "data.mdb").exists() else {"lib_version": 0}
+    while True:
+        try:
+            return lmdb.open(
+                str(settings.path),
+                map_size=size,
+                subdir=True,
+                readonly=settings.read_only,
+                create=not settings.read_only,
+                sync=True,
+                metasync=True,
+                writemap=False,
+                lock=True,
+                mode=0o600,
+                max_readers=MAX_READERS,
+                max_dbs=MAX_DATABASES,
+                max_spare_txns=4,
+                **fresh,
+            )
+        except lmdb.Error as error:
+            refused_size = isinstance(error, lmdb.MemoryError) or error_number(error) == errno.ENOMEM
+            if not refused_size or size <= SMALLEST_MAP:
+                raise _open_failure(settings.path, error) from error
+            size = max(SMALLEST_MAP, size // 4)
+        except OSError as error:
+            raise os_failure(f"open {settings.path}", error) from error
+
+
+def _open_failure(path: Path, error: lmdb.Error) -> StorageError:
+    """Translate why LMDB would not open."""
+    number = error_number(error)
+    if isinstance(error, lmdb.LockError) or number in (errno.EAGAIN, errno.EWOULDBLOCK):
+        return StoreBusy(
+            f"cannot open {path}: its lock is held by a process that has the same number as this one, which happens "
+            f"between containers that share a volume ({error}); give the containers one process namespace, or "
+            "use a database server"
+        )
+    if isinstance(error, lmdb.VersionMismatchError):
+        return UnknownFormat(
+            f"cannot open {path}: another version of LMDB wrote it ({error}); upgrade eventcore"
+        )
+    if isinstance(error, lmdb.InvalidError | lmdb.CorruptedError):
+        return CorruptLog(
+            f"cannot open {path}: it is damaged or no LMDB store ({error}); restore it from a backup"
+        )
+    if "already open in this process" in str(error):
+        return StoreBusy(f"cannot open {path}: this process has it open outside eventcore; close that first")
+    if number:
+        return os_failure(f"open {path}", OSError(number, os.strerror(number)))
+    return StorageError(f"cannot open {path}: {error}")
+
+
+# -- one environment per file and process -------------------------------------------------------
+
+_Key = tuple[int, int]
+_registry: dict[_Key, Environment] = {}
+_orphans: dict[_Key, Environment] = {}
+_registry_lock = threading.RLock()
+
+
+def _key(path: Path) -> _Key | None:
+    try:
+        found = os.stat(path / "data.mdb")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def acquire(settings: Settings, before_open: Callable[[], None]) -> Environment:
+    """Return the process's environment of a directory, opening it if it is not open.
+
+    Args:
+        settings: Where and how; an environment open for reading is reopened when writing is asked for.
+        before_open: Called only if the files are not open in this process, so it may look into them.
+    """
+    with _registry_lock:
+        key = _key(settings.path)
+        environment = _registry.get(key) if key is not None else None
+        if environment is not None:
+            if environment.settings.read_only and not settings.read_only:
+                environment.reopen(read_only=False)
+            environment.openers += 1
+            return environment
+        if key is not None and key in _orphans:
+            _orphans.pop(key).discard()
+        before_open()
+        environment = Environment(settings)
+        environment.openers = 1
+        key = _key(settings.path)
+        if key is not None:
+            _registry[key] = environment
+        return environment
+
+
+def release(environment: Environment, last: Callable[[], None]) -> None:
+    """Give an environment back; the last opener calls `last` and closes it."""
+    with _registry_lock:
+        environment.openers -= 1
+        if environment.openers > 0 or environment.forked:
+            return
+        try:
+            last()
+        finally:
+            for key in [key for key, held in _registry.items() if held is environment]:
+                del _registry[key]
+            environment.close()
+
+
+def _after_fork_in_child() -> None:
+    """Mark everything inherited as unusable: using it would corrupt the parent's store."""
+    global _registry_lock
+    _registry_lock = threading.RLock()
+    for key, environment in _registry.items():
+        environment.forked = True
+        _orphans[key] = environment
+    _registry.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
