@@ -4,29 +4,21 @@ A commit is one record in `log`, numbered for the whole store, and one key in `b
 it by run and last seq; a run's head is the last such key, so an append rewrites no row.
 What happens around a transaction (growth, forks, sharing) is in `lmdb_environment`; the bytes
 of a block mean nothing here.
-
-Databases (all integers big-endian):
-    meta: `format`, `next_run`, `name:`+digest of a run's name -> run, `index:`+run -> indexed_to
-    log:  commit u64 -> run u32, first_seq u64, last_seq u64, block
-    runs: run u32 -> row (msgpack)
-    bidx: run u32, last_seq u64 -> commit u64
-    post: run u32, variable u32, last_seq u64 -> posting
-    snap: run u32, seq u64 -> snapshot
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import struct
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import lmdb
 import msgspec
 
 from eventcore.backends import filesystem, rules
+from eventcore.backends import lmdb_rows as rows
 from eventcore.backends.lmdb_environment import (
     DEFAULT_MAP_SIZE,
     Environment,
@@ -39,26 +31,7 @@ from eventcore.backends.lmdb_file import DATA, check_before_open
 from eventcore.errors import CorruptLog, DuplicateName, InvalidValue, StorageError
 from eventcore.history.backend import Backend, Block, Posting, Problem, RunRow, StoredSnapshot
 
-RUN = struct.Struct(">I")
-COMMIT = struct.Struct(">Q")
-RUN_SEQ = struct.Struct(">IQ")
-POSTING = struct.Struct(">IIQ")
-RECORD = struct.Struct(">IQQ")
-
 _FORMAT_KEY = b"format"
-_NEXT_RUN = b"next_run"
-
-
-class StoredRun(msgspec.Struct, frozen=True, array_like=True):
-    """A run's row as it is stored: without its id, which is the key, and its head, which is in `bidx`."""
-
-    name: str
-    parent: int | None
-    forked_at: int
-    epoch: int
-    writer: str
-    created: float
-    meta: bytes
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -67,10 +40,6 @@ class Identity(msgspec.Struct, frozen=True):
     format: int
     log_id: str
     created: float
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_run = msgspec.msgpack.Decoder(StoredRun).decode
 
 
 class LmdbBackend(Backend):
@@ -175,7 +144,7 @@ class LmdbBackend(Backend):
     def runs(self) -> list[RunRow]:
         """Return all runs, oldest first."""
         environment = self._open_for()
-        return environment.read(lambda txn: all_runs(environment, txn))
+        return environment.read(lambda txn: rows.all_runs(environment.databases, txn))
 
     def run(self, name_or_id: str | int) -> RunRow | None:
         """Return one run by name or by id, or None."""
@@ -183,9 +152,13 @@ class LmdbBackend(Backend):
 
         def find(txn: Txn) -> RunRow | None:
             if isinstance(name_or_id, int):
-                return find_run(environment, txn, name_or_id)
-            key = txn.get(_name_key(name_or_id), db=environment.databases.meta)
-            return find_run(environment, txn, RUN.unpack(key)[0]) if key is not None else None
+                return rows.find_run(environment.databases, txn, name_or_id)
+            key = txn.get(rows.name_key(name_or_id), db=environment.databases.meta)
+            return (
+                rows.find_run(environment.databases, txn, rows.RUN.unpack(key)[0])
+                if key is not None
+                else None
+            )
 
         return environment.read(find)
 
@@ -194,16 +167,21 @@ class LmdbBackend(Backend):
         environment = self._open_for()
 
         def find(txn: Txn) -> int:
-            last = last_seq(environment, txn, run)
-            return last if last is not None else self._row(environment, txn, run).head
+            self._check_known(txn, run)
+            last = rows.last_seq(environment.databases, txn, run)
+            return last if last is not None else self._row(txn, run).head
 
         return environment.read(find)
 
-    def _row(self, environment: Environment, txn: Txn, run: int) -> RunRow:
-        row = find_run(environment, txn, run)
+    def _row(self, txn: Txn, run: int) -> RunRow:
+        row = rows.find_run(self._environment.databases, txn, run)
         if row is None:
             raise rules.run_missing(run, self.url)
         return row
+
+    def _check_known(self, txn: Txn, run: int) -> None:
+        if not rows.has_run(self._environment.databases, txn, run):
+            raise rules.run_missing(run, self.url)
 
     def create_run(
         self, name: str, *, parent: int | None = None, forked_at: int = 0, meta: bytes = b"", writer: str = ""
@@ -214,15 +192,15 @@ class LmdbBackend(Backend):
         created = time.time()
 
         def create(txn: Txn) -> RunRow:
-            parent_row = find_run(environment, txn, parent) if parent is not None else None
+            parent_row = rows.find_run(environment.databases, txn, parent) if parent is not None else None
             rules.check_new_run(name, parent_row, parent, forked_at)
-            if txn.get(_name_key(name), db=tables.meta) is not None:
+            if txn.get(rows.name_key(name), db=tables.meta) is not None:
                 raise rules.duplicate_name(name, self.url)
-            number = RUN.unpack(txn.get(_NEXT_RUN, default=RUN.pack(1), db=tables.meta))[0]
+            number = rows.RUN.unpack(txn.get(rows.NEXT_RUN, default=rows.RUN.pack(1), db=tables.meta))[0]
             row = RunRow(number, name, parent, forked_at, forked_at, 1, writer, created, bytes(meta))
-            txn.put(_NEXT_RUN, RUN.pack(number + 1), db=tables.meta)
-            txn.put(_name_key(name), RUN.pack(number), db=tables.meta)
-            _put_run(environment, txn, row)
+            txn.put(rows.NEXT_RUN, rows.RUN.pack(number + 1), db=tables.meta)
+            txn.put(rows.name_key(name), rows.RUN.pack(number), db=tables.meta)
+            rows.put_run(environment.databases, txn, row)
             return row
 
         row = environment.write(create)
@@ -234,8 +212,8 @@ class LmdbBackend(Backend):
         environment = self._open_for("claim a run")
 
         def claim(txn: Txn) -> RunRow:
-            row = rules.claimed(self._row(environment, txn, run), writer, expected_epoch)
-            _put_run(environment, txn, row)
+            row = rules.claimed(self._row(txn, run), writer, expected_epoch)
+            rows.put_run(environment.databases, txn, row)
             return row
 
         row = environment.write(claim)
@@ -248,18 +226,18 @@ class LmdbBackend(Backend):
         tables = environment.databases
 
         def delete(txn: Txn) -> None:
-            row = self._row(environment, txn, run)
-            forks = [other for other in all_runs(environment, txn) if other.parent == run]
+            row = self._row(txn, run)
+            forks = [other for other in rows.all_runs(environment.databases, txn) if other.parent == run]
             if forks:
                 raise rules.run_needed(row, forks)
-            for _, commit in _delete_range(txn, tables.bidx, run):
+            for _, commit in rows.delete_range(txn, tables.bidx, run):
                 txn.delete(commit, db=tables.log)
             for table in (tables.post, tables.snap):
-                for _ in _delete_range(txn, table, run):
+                for _ in rows.delete_range(txn, table, run):
                     pass
-            txn.delete(_index_key(run), db=tables.meta)
-            txn.delete(_name_key(row.name), db=tables.meta)
-            txn.delete(RUN.pack(run), db=tables.runs)
+            txn.delete(rows.index_key(run), db=tables.meta)
+            txn.delete(rows.name_key(row.name), db=tables.meta)
+            txn.delete(rows.RUN.pack(run), db=tables.runs)
 
         environment.write(delete)
 
@@ -280,22 +258,15 @@ class LmdbBackend(Backend):
         tables = environment.databases
 
         def commit(txn: Txn) -> None:
-            stored = txn.get(RUN.pack(run), db=tables.runs)
-            if stored is None:
-                raise rules.run_missing(run, self.url)
-            row = _decode_run(stored)
-            head = last_seq(environment, txn, run)
-            if head is None:
-                head = row.forked_at
-            if head != expected_head or row.epoch != epoch:
-                known = environment.claims.who(run, epoch)
-                raise rules.conflict(_full_row(run, row, head), expected_head, epoch, known)
+            row = self._row(txn, run)
+            if row.head != expected_head or row.epoch != epoch:
+                raise rules.conflict(row, expected_head, epoch, environment.claims.who(run, epoch))
             if blocks:
-                _put_blocks(environment, txn, run, blocks)
+                rows.put_blocks(environment.databases, txn, run, blocks)
             if snapshot is not None:
-                txn.put(RUN_SEQ.pack(run, snapshot.seq), snapshot.data, db=tables.snap)
+                txn.put(rows.RUN_SEQ.pack(run, snapshot.seq), snapshot.data, db=tables.snap)
             if postings:
-                _put_postings(environment, txn, run, postings)
+                rows.put_postings(environment.databases, txn, run, postings)
 
         environment.write(commit)
 
@@ -304,8 +275,7 @@ class LmdbBackend(Backend):
         at = max(first, 0)
         while at <= last:
             environment = self._open_for()
-            start = at
-            chunk = environment.read(lambda txn: self._chunk(txn, run, start, last))
+            chunk = environment.read(partial(self._chunk, run=run, first=at, last=last))
             if not chunk:
                 return
             yield from chunk
@@ -313,23 +283,22 @@ class LmdbBackend(Backend):
 
     def _chunk(self, txn: Txn, run: int, first: int, last: int) -> list[Block]:
         tables = self._environment.databases
+        self._check_known(txn, run)
         cursor = txn.cursor(db=tables.bidx)
-        found = cursor.set_range(RUN_SEQ.pack(run, min(first, rules.MAX_SEQ)))
+        found = cursor.set_range(rows.RUN_SEQ.pack(run, min(first, rules.MAX_SEQ)))
         chunk: list[Block] = []
         size = 0
         while found and len(chunk) < rules.CHUNK_BLOCKS and size < rules.CHUNK_BYTES:
             key, commit = cursor.item()
-            owner, end = RUN_SEQ.unpack(key)
+            owner, end = rows.RUN_SEQ.unpack(key)
             if owner != run:
                 break
-            block = read_record(txn, tables.log, commit, run, end)
+            block = rows.read_record(txn, tables.log, commit, run, end)
             if block.first_seq > last:
                 break
             chunk.append(block)
             size += len(block.data)
             found = cursor.next()
-        if not chunk and txn.get(RUN.pack(run), db=tables.runs) is None:
-            raise rules.run_missing(run, self.url)
         return chunk
 
     # -- snapshots and postings ----------------------------------------------------------------
@@ -339,11 +308,12 @@ class LmdbBackend(Backend):
         environment = self._open_for()
 
         def find(txn: Txn) -> StoredSnapshot | None:
+            self._check_known(txn, run)
             cursor = txn.cursor(db=environment.databases.snap)
-            above = cursor.set_range(RUN_SEQ.pack(run, min(max(seq, -1), rules.MAX_SEQ) + 1))
+            above = cursor.set_range(rows.RUN_SEQ.pack(run, min(max(seq, -1), rules.MAX_SEQ) + 1))
             if not (cursor.prev() if above else cursor.last()):
                 return None
-            owner, at = RUN_SEQ.unpack(cursor.key())
+            owner, at = rows.RUN_SEQ.unpack(cursor.key())
             return StoredSnapshot(at, cursor.value()) if owner == run else None
 
         return environment.read(find)
@@ -353,7 +323,8 @@ class LmdbBackend(Backend):
         environment = self._open_for()
 
         def find(txn: Txn) -> list[int]:
-            return [RUN_SEQ.unpack(key)[1] for key in keys_of(txn, environment.databases.snap, run)]
+            self._check_known(txn, run)
+            return [rows.RUN_SEQ.unpack(key)[1] for key in rows.keys_of(txn, environment.databases.snap, run)]
 
         return environment.read(find)
 
@@ -361,21 +332,24 @@ class LmdbBackend(Backend):
         """Delete one snapshot if it is there."""
         environment = self._open_for("drop a snapshot")
         if 0 <= seq <= rules.MAX_SEQ:
-            environment.write(lambda txn: txn.delete(RUN_SEQ.pack(run, seq), db=environment.databases.snap))
+            environment.write(
+                lambda txn: txn.delete(rows.RUN_SEQ.pack(run, seq), db=environment.databases.snap)
+            )
 
     def postings(self, run: int, variable: int) -> list[Posting]:
         """Return the index chunks of one variable, ascending."""
         environment = self._open_for()
-        prefix = POSTING.pack(run, variable, 0)[:8]
 
         def find(txn: Txn) -> list[Posting]:
+            self._check_known(txn, run)
+            prefix = rows.POSTING.pack(run, variable, 0)[:8]
             found: list[Posting] = []
             cursor = txn.cursor(db=environment.databases.post)
             if cursor.set_range(prefix):
                 for key, data in cursor:
                     if key[:8] != prefix:
                         break
-                    found.append(Posting(variable, POSTING.unpack(key)[2], data))
+                    found.append(Posting(variable, rows.POSTING.unpack(key)[2], data))
             return found
 
         return environment.read(find)
@@ -383,8 +357,13 @@ class LmdbBackend(Backend):
     def indexed_to(self, run: int) -> int:
         """Return the largest `last_seq` over all postings of the run."""
         environment = self._open_for()
-        stored = environment.read(lambda txn: txn.get(_index_key(run), db=environment.databases.meta))
-        return COMMIT.unpack(stored)[0] if stored is not None else 0
+
+        def find(txn: Txn) -> int:
+            self._check_known(txn, run)
+            stored = txn.get(rows.index_key(run), db=environment.databases.meta)
+            return int(rows.COMMIT.unpack(stored)[0]) if stored is not None else 0
+
+        return environment.read(find)
 
     # -- care ------------------------------------------------------------------------------
 
@@ -441,135 +420,6 @@ class LmdbBackend(Backend):
         }
 
 
-# -- rows and keys ------------------------------------------------------------------------------
-
-
-def _name_key(name: str) -> bytes:
-    """Return the key of a run's name: keys of LMDB end at 511 bytes, names do not."""
-    return b"name:" + hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _index_key(run: int) -> bytes:
-    return b"index:" + RUN.pack(run)
-
-
-def _full_row(run: int, row: StoredRun, head: int) -> RunRow:
-    return RunRow(
-        run, row.name, row.parent, row.forked_at, head, row.epoch, row.writer, row.created, row.meta
-    )
-
-
-def _put_run(environment: Environment, txn: Txn, row: RunRow) -> None:
-    stored = StoredRun(row.name, row.parent, row.forked_at, row.epoch, row.writer, row.created, row.meta)
-    txn.put(RUN.pack(row.id), _encode(stored), db=environment.databases.runs)
-
-
-def last_seq(environment: Environment, txn: Txn, run: int) -> int | None:
-    """Return the last seq of the run's own blocks, or None without any."""
-    cursor = txn.cursor(db=environment.databases.bidx)
-    above = cursor.set_range(RUN_SEQ.pack(run, 2**64 - 1))
-    if not (cursor.prev() if above else cursor.last()):
-        return None
-    owner, last = RUN_SEQ.unpack(cursor.key())
-    return int(last) if owner == run else None
-
-
-def find_run(environment: Environment, txn: Txn, run: int) -> RunRow | None:
-    """Return the row of a run with its present head, or None."""
-    if not 0 <= run <= rules.MAX_NUMBER:
-        return None
-    stored = txn.get(RUN.pack(run), db=environment.databases.runs)
-    if stored is None:
-        return None
-    row = decode_run(stored, run)
-    head = last_seq(environment, txn, run)
-    return _full_row(run, row, head if head is not None else row.forked_at)
-
-
-def decode_run(stored: bytes, run: int) -> StoredRun:
-    """Decode a run's row.
-
-    Raises:
-        CorruptLog: The bytes are no row.
-    """
-    try:
-        return _decode_run(stored)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptLog(
-            f"cannot read the row of run {run}: {error}; restore the store from a backup"
-        ) from error
-
-
-def all_runs(environment: Environment, txn: Txn) -> list[RunRow]:
-    """Return the rows of all runs, oldest first."""
-    keys = [RUN.unpack(key)[0] for key in txn.cursor(db=environment.databases.runs).iternext(values=False)]
-    return [row for row in (find_run(environment, txn, key) for key in keys) if row is not None]
-
-
-def _put_blocks(environment: Environment, txn: Txn, run: int, blocks: Sequence[Block]) -> None:
-    tables = environment.databases
-    cursor = txn.cursor(db=tables.log)
-    commit = COMMIT.unpack(cursor.key())[0] + 1 if cursor.last() else 1
-    for number, block in enumerate(blocks, commit):
-        key = COMMIT.pack(number)
-        txn.put(
-            key, RECORD.pack(run, block.first_seq, block.last_seq) + block.data, append=True, db=tables.log
-        )
-        txn.put(RUN_SEQ.pack(run, block.last_seq), key, db=tables.bidx)
-
-
-def _put_postings(environment: Environment, txn: Txn, run: int, postings: Sequence[Posting]) -> None:
-    tables = environment.databases
-    for posting in postings:
-        txn.put(POSTING.pack(run, posting.variable, posting.last_seq), posting.data, db=tables.post)
-    old = txn.get(_index_key(run), db=tables.meta)
-    reach = max(posting.last_seq for posting in postings)
-    if old is None or COMMIT.unpack(old)[0] < reach:
-        txn.put(_index_key(run), COMMIT.pack(reach), db=tables.meta)
-
-
-def read_record(txn: Txn, log: lmdb._Database, commit: bytes, run: int, last: int) -> Block:
-    """Read one record of the log and compare it with the key that led to it.
-
-    Raises:
-        CorruptLog: It is missing, or is another one.
-    """
-    record = txn.get(commit, db=log)
-    if record is not None and len(record) >= RECORD.size:
-        owner, first, end = RECORD.unpack_from(record)
-        if owner == run and end == last and first <= end:
-            return Block(first, end, record[RECORD.size :])
-    raise CorruptLog(
-        f"cannot read the block of run {run} that ends at seq {last}: its record is missing or another one; "
-        "run `eventcore verify` and restore a backup",
-        seq=last,
-    )
-
-
-def keys_of(txn: Txn, table: lmdb._Database, run: int) -> Iterator[bytes]:
-    """Yield the keys of one run in a table whose keys begin with the run."""
-    prefix = RUN.pack(run)
-    cursor = txn.cursor(db=table)
-    if cursor.set_range(prefix):
-        for key in cursor.iternext(values=False):
-            if key[:4] != prefix:
-                return
-            yield key
-
-
-def _delete_range(txn: Txn, table: lmdb._Database, run: int) -> Iterator[tuple[bytes, bytes]]:
-    """Delete all of one run in a table whose keys begin with the run, yielding what is deleted."""
-    prefix = RUN.pack(run)
-    cursor = txn.cursor(db=table)
-    found = cursor.set_range(prefix)
-    while found:
-        key, value = cursor.item()
-        if key[:4] != prefix:
-            return
-        yield key, value
-        found = cursor.delete()
-
-
 # -- identity -----------------------------------------------------------------------------------
 
 
@@ -597,7 +447,7 @@ def _identify(environment: Environment, read_only: bool) -> Identity:
     def write(txn: Txn) -> bytes:
         found = find(txn)
         if found is None:
-            found = _encode(fresh)
+            found = msgspec.msgpack.encode(fresh)
             txn.put(_FORMAT_KEY, found, db=tables.meta)
         return found
 

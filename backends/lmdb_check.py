@@ -7,8 +7,9 @@ the layer above, which has their checksums.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from eventcore.backends import lmdb as rows
+from eventcore.backends import lmdb_rows as rows
 from eventcore.backends import rules
 from eventcore.backends.lmdb_environment import Environment, Txn
 from eventcore.backends.lmdb_file import DATA, verify_in_child
@@ -23,7 +24,7 @@ def problems(environment: Environment) -> Iterator[Problem]:
         yield Problem(place=f"{environment.settings.path / DATA}", message=message)
     if broken:
         return  # Walking broken pages through LMDB can end the process.
-    for row in environment.read(lambda txn: rows.all_runs(environment, txn)):
+    for row in environment.read(lambda txn: rows.all_runs(environment.databases, txn)):
         yield from _run_problems(environment, row)
     yield from _log_problems(environment)
 
@@ -45,7 +46,7 @@ def _run_problems(environment: Environment, row: RunRow) -> Iterator[Problem]:
     """Check one run: a gapless chain of records from its fork to its head, and a parent that reaches it."""
     place = f"run {row.name!r}"
     if row.parent is not None:
-        parent = environment.read(lambda txn: rows.find_run(environment, txn, row.parent or 0))
+        parent = environment.read(lambda txn: rows.find_run(environment.databases, txn, row.parent or 0))
         if parent is None or parent.head < row.forked_at:
             found = "is gone" if parent is None else f"ends at seq {parent.head}"
             yield Problem(
@@ -53,12 +54,11 @@ def _run_problems(environment: Environment, row: RunRow) -> Iterator[Problem]:
             )
     at = row.forked_at + 1
     while True:
-        start = at
-        chunk, found = environment.read(lambda txn: _chain(environment, txn, row, start))
-        yield from found
-        if chunk is None:
+        after, wrong = environment.read(partial(_chain, environment, row=row, first=at))
+        yield from wrong
+        if after is None:
             break
-        at = chunk
+        at = after
     for seq in environment.read(lambda txn: _snapshot_seqs(environment, txn, row.id)):
         if seq > max(row.head, at - 1):
             yield Problem(
@@ -102,9 +102,8 @@ def _log_problems(environment: Environment) -> Iterator[Problem]:
     """Check the other way round: every record of the log is found by its run and seq."""
     at = 0
     while True:
-        start = at
-        after, found = environment.read(lambda txn: _unindexed(environment, txn, start))
-        yield from found
+        after, wrong = environment.read(partial(_unindexed, environment, first=at))
+        yield from wrong
         if after is None:
             return
         at = after

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import lmdb
 
 from eventcore.backends import rules
 from eventcore.backends.filesystem import os_failure
+from eventcore.backends.gate import Gate
 from eventcore.errors import (
     CorruptLog,
     EventcoreError,
@@ -30,7 +31,8 @@ from eventcore.errors import (
 )
 
 T = TypeVar("T")
-Txn = lmdb.Transaction
+# Transactions here never hand out views (`buffers=True`): a view dies with its transaction.
+Txn: TypeAlias = "lmdb.Transaction[bytes]"
 
 DEFAULT_MAP_SIZE = 16 * 2**30 if sys.maxsize > 2**32 else 512 * 2**20
 """Address space reserved, not disk space; doubled when it is full."""
@@ -73,8 +75,7 @@ class Environment:
     """An open environment and the gate its users pass.
 
     Any number of threads are inside with a transaction each; growing, reopening and closing
-    wait until all are out. A thread is inside while its token is in a set: adding to and
-    discarding from a set cannot be torn by Ctrl-C, a counter could.
+    wait until all are out.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -83,9 +84,7 @@ class Environment:
         self.forked = False
         self.wrote = False
         self.claims = rules.Claims()
-        self._inside: set[object] = set()
-        self._excluding = False
-        self._turnstile = threading.RLock()
+        self._gate = Gate()
         self._write_lock = threading.RLock()
         self._env: lmdb.Environment | None = None
         self._checked = time.monotonic()
@@ -122,7 +121,7 @@ class Environment:
         """Wait for all users to leave, then close. A child of `fork()` only lets go."""
         if self.forked:
             return
-        with self._write_lock, _Exclusive(self):
+        with self._write_lock, self._gate.alone():
             if self._env is not None:
                 self._env.close()
             self._env = None
@@ -135,7 +134,7 @@ class Environment:
 
     def reopen(self, *, read_only: bool | None = None) -> None:
         """Close and open again: after a failed write of the meta page, or to gain the right to write."""
-        with self._write_lock, _Exclusive(self):
+        with self._write_lock, self._gate.alone():
             if self._env is not None:
                 self._env.close()
             self._env = None
@@ -146,13 +145,7 @@ class Environment:
     # -- transactions ---------------------------------------------------------------------
 
     def _enter(self, token: object) -> lmdb.Environment:
-        while True:
-            self._inside.add(token)
-            if not self._excluding:
-                break
-            self._inside.discard(token)
-            with self._turnstile:
-                pass
+        self._gate.enter(token)
         if self._env is None or self.forked:
             raise rules.closed(f"lmdb:{self.settings.path}", forked=self.forked)
         return self._env
@@ -172,7 +165,7 @@ class Environment:
             except lmdb.Error as error:
                 raise self.failure("read", error) from error
             finally:
-                self._inside.discard(token)
+                self._gate.leave(token)
             if resized:
                 self._resize(0)
             else:
@@ -230,7 +223,7 @@ class Environment:
                 self.wrote = True
                 return result
         finally:
-            self._inside.discard(token)
+            self._gate.leave(token)
         raise self._after_failed_commit(failed) from failed
 
     def _after_failed_commit(self, error: lmdb.Error) -> StorageError:
@@ -243,7 +236,7 @@ class Environment:
         except lmdb.Error:
             pass
         finally:
-            self._inside.discard(token)
+            self._gate.leave(token)
         # LMDB reports a short write, which is how a disk fills up, as an input/output error.
         if alive and (error_number(error) in _FULL or self._disk_is_full()):
             return self.failure("write", error, full=True)
@@ -274,7 +267,7 @@ class Environment:
     def _resize(self, size: int) -> None:
         """Change the size of the map, or adopt the one another process chose (0)."""
         try:
-            with _Exclusive(self):
+            with self._gate.alone():
                 if self._env is not None:
                     self._env.set_mapsize(size)
             return
@@ -297,7 +290,7 @@ class Environment:
         except lmdb.Error as error:
             raise self.failure("read", error) from error
         finally:
-            self._inside.discard(token)
+            self._gate.leave(token)
 
     def hold_writers(self, work: Callable[[], T]) -> T:
         """Run `work` while no process can commit; nothing is written."""
@@ -309,7 +302,7 @@ class Environment:
             except lmdb.Error as error:
                 raise self.failure("lock", error) from error
             finally:
-                self._inside.discard(token)
+                self._gate.leave(token)
 
     def failure(self, action: str, error: lmdb.Error, *, full: bool = False) -> StorageError:
         """Translate an error of LMDB outside a commit."""
@@ -323,29 +316,6 @@ class Environment:
         if isinstance(error, lmdb.ReadonlyError):
             return rules.read_only(f"lmdb:{self.settings.path}", action)
         return StorageError(f"{text}; nothing was written")
-
-
-class _Exclusive:
-    """Hold an environment with nobody inside."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-
-    def __enter__(self) -> None:
-        environment = self._environment
-        environment._turnstile.acquire()
-        try:
-            environment._excluding = True
-            while environment._inside:
-                # Transactions are short and this is rare; a condition would cost every transaction a lock.
-                time.sleep(0.0002)
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self._environment._excluding = False
-        self._environment._turnstile.release()
 
 
 def _check_readers(env: lmdb.Environment) -> None:
@@ -365,7 +335,8 @@ def error_number(error: lmdb.Error) -> int:
 def _open_environment(settings: Settings) -> lmdb.Environment:
     """Open LMDB in its safe mode, with as much address space as the system allows."""
     size = settings.map_size
-    fresh: dict[str, int] = {} if (settings.path / "data.mdb").exists() else {"lib_version": 0}
+    # File format 0.9 for new stores; an existing one says itself which it has.
+    version = -1 if (settings.path / "data.mdb").exists() else 0
     while True:
         try:
             return lmdb.open(
@@ -382,7 +353,7 @@ def _open_environment(settings: Settings) -> lmdb.Environment:
                 max_readers=MAX_READERS,
                 max_dbs=MAX_DATABASES,
                 max_spare_txns=4,
-                **fresh,
+                lib_version=version,
             )
         except lmdb.Error as error:
             refused_size = isinstance(error, lmdb.MemoryError) or error_number(error) == errno.ENOMEM

@@ -7,12 +7,14 @@ it is, a check runs in a child process: closing a descriptor here could drop LMD
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,10 +141,9 @@ def verify_file(path: Path) -> list[str]:
     """Check every page of a file this process has not opened, and return what is wrong."""
     if importlib.util.find_spec("lmdb.verify") is None:
         return verify_in_child(path)
-    from lmdb.verify import verify
-
+    verify: Callable[[str], list[str]] = importlib.import_module("lmdb.verify").verify
     try:
-        return [str(error) for error in verify(str(path)) or ()]
+        return list(verify(str(path)))
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
 
