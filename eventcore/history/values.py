@@ -16,7 +16,7 @@ import enum
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -38,6 +38,16 @@ ALLOWED = "null, true, false, a 64-bit int, a finite float, str, list, or dict w
 _type: Callable[[Any], type[Any]] = type
 _list_items: Callable[[Any], Iterator[Any]] = vars(list)["__iter__"]
 _tuple_items: Callable[[Any], Iterator[Any]] = vars(tuple)["__iter__"]
+
+
+def is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
+    """Tell whether it is a dict, in a way that strict checkers can follow."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Tell whether it is a list, in a way that strict checkers can follow."""
+    return isinstance(value, list)
 
 
 class Refused(Exception):  # an inner signal, never seen by users: it becomes a SchemaMismatch at the surface

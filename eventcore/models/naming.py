@@ -1,0 +1,57 @@
+"""Names made up for things the user did not name: `generator`, `generator_1`, `generator_2`.
+
+The counters are the process's own, not a thread's, so a name handed out in one thread is not handed
+out again in another. Nothing here knows of scopes or paths; `clear_session` starts the counting anew.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from functools import lru_cache
+
+_SEPARATORS = re.compile(r"[^0-9A-Za-z]+")
+_ACRONYM_THEN_WORD = re.compile(r"([A-Z]+)([A-Z][a-z])")
+_WORD_THEN_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
+
+_lock = threading.Lock()
+_used: dict[str, int] = {}
+_uids: dict[str, int] = {}
+
+
+@lru_cache(maxsize=4096)
+def snake_case(name: str) -> str:
+    """Write a name in snake case, keeping acronyms together: `HTTPResponse` is `http_response`."""
+    spaced = _WORD_THEN_CAPITAL.sub(r"\1_\2", _ACRONYM_THEN_WORD.sub(r"\1_\2", name))
+    return _SEPARATORS.sub("_", spaced).strip("_").lower()
+
+
+def auto_name(prefix: str) -> str:
+    """Give the next free name of this prefix: bare the first time, then `_1`, `_2`.
+
+    Names that users chose are not registered, so an automatic name may equal one of them.
+    """
+    name = snake_case(prefix)
+    with _lock:
+        count = _used.get(name, 0)
+        _used[name] = count + 1
+    return f"{name}_{count}" if count else name
+
+
+def get_uid(prefix: str = "") -> int:
+    """Count up from 1 for each prefix."""
+    with _lock:
+        _uids[prefix] = uid = _uids.get(prefix, 0) + 1
+    return uid
+
+
+def clear_names() -> None:
+    """Start all counters anew; part of `clear_session`."""
+    with _lock:
+        _used.clear()
+        _uids.clear()
+
+
+def title_of(key: str) -> str:
+    """Write a field's key as the title a reader of the schema sees: `user_name` is `User Name`."""
+    return key.replace("_", " ").title()
