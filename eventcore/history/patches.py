@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Wrap = Callable[[Any], Any]
+Wrap = Callable[[Any, Any], Any]
+"""(plain value, container it enters) -> the value in the form the state keeps."""
 
 SET = 0  # dict: key, value; list: index, value
 DELETE = 1  # dict: key; list: index
@@ -64,9 +65,9 @@ def perform(container: Any, op: int, args: list[Any], wrap: Wrap) -> None:
 
 def _perform_dict(container: dict[str, Any], op: int, args: list[Any], wrap: Wrap) -> None:
     if op == SET:
-        _dict_set(container, args[0], wrap(args[1]))
+        _dict_set(container, args[0], wrap(args[1], container))
     elif op == MERGE:
-        dict.update(container, {key: wrap(value) for key, value in args[0].items()})
+        dict.update(container, {key: wrap(value, container) for key, value in args[0].items()})
     elif op == DELETE:
         _dict_del(container, args[0])
     elif op == CLEAR:
@@ -77,22 +78,22 @@ def _perform_dict(container: dict[str, Any], op: int, args: list[Any], wrap: Wra
 
 def _perform_list(container: list[Any], op: int, args: list[Any], wrap: Wrap) -> None:
     if op == APPEND:
-        list.append(container, wrap(args[0]))
+        list.append(container, wrap(args[0], container))
     elif op == SET:
-        _list_set(container, args[0], wrap(args[1]))
+        _list_set(container, args[0], wrap(args[1], container))
     elif op == EXTEND:
-        list.extend(container, [wrap(value) for value in args[0]])
+        list.extend(container, [wrap(value, container) for value in args[0]])
     elif op == INSERT:
-        list.insert(container, args[0], wrap(args[1]))
+        list.insert(container, args[0], wrap(args[1], container))
     elif op == DELETE:
         _list_del(container, args[0])
     elif op == SPLICE:
         start, stop, step, values = args
-        _list_set(container, slice(start, stop, step), [wrap(value) for value in values])
+        _list_set(container, slice(start, stop, step), [wrap(value, container) for value in values])
     elif op == REORDER:
         _list_set(container, slice(None), [list.__getitem__(container, old) for old in args[0]])
     elif op == REPEAT:
-        copies = [wrap(plain(item)) for _ in range(args[0] - 1) for item in list.__iter__(container)]
+        copies = [wrap(plain(item), container) for _ in range(args[0] - 1) for item in list.__iter__(container)]
         list.extend(container, copies) if args[0] > 0 else _list_clear(container)
     elif op == DROP:
         _list_del(container, slice(*args))

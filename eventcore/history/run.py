@@ -8,6 +8,7 @@ live state and no log; it sees what is durable.
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -100,6 +101,12 @@ class Run:
         return self._reader.run
 
     @property
+    def lock(self) -> threading.RLock:
+        """The run's one lock; hold it where a place must not move between looking and writing."""
+        assert self._log is not None
+        return self._log.lock
+
+    @property
     def writable(self) -> bool:
         """Whether this object may append (it may still be refused if the store is closed)."""
         return self._log is not None and not self._log.closed
@@ -172,6 +179,20 @@ class Run:
         if self._grown >= self._snapshot_at:
             self._grow(log)
         return seq
+
+    def record_read(self, variable: int, field: str | None, rollout: str | None, cause: int) -> None:
+        """Append that a variable was read: `record`, shorter, for the one event that changes nothing."""
+        log = self._log
+        if log is None or not self.record_reads or log.closed or log.failure is not None:
+            return
+        if self._folded != log.head:
+            self._catch_up(log)
+        event = e.FieldRead(time.time_ns() // 1000, rollout, cause, variable, field)
+        with log.lock:
+            self._folded = log.append(event, 0)
+        self._grown += EVENT_OVERHEAD
+        if self._grown >= self._snapshot_at:
+            self._grow(log)
 
     def _grow(self, log: Log) -> None:
         """Take a snapshot when one is due, and hold the caller while the buffer is full."""

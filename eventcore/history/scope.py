@@ -90,13 +90,13 @@ def in_run(run: Run) -> Any:
 def in_rollout(rollout: str, cause: int = 0) -> Any:
     """Context manager: events inside belong to `rollout`."""
     here = scope()
-    return _entered(Scope(here.run, rollout, cause or here.cause, here.overlay))
+    return _entered(Scope(current_run(), rollout, cause or here.cause, here.overlay))
 
 
 def caused_by(seq: int) -> Any:
     """Context manager: events inside name `seq` as their cause."""
     here = scope()
-    return _entered(Scope(here.run, here.rollout, seq, here.overlay))
+    return _entered(Scope(current_run(), here.rollout, seq, here.overlay))
 
 
 def tracing() -> Any:

@@ -19,7 +19,7 @@ import msgspec
 from eventcore.errors import CorruptLog, NotFound
 from eventcore.history import events as e
 from eventcore.history.codec import DECODE_ERRORS, decode_json, encoder
-from eventcore.history.patches import perform, plain
+from eventcore.history.patches import Wrap, perform, plain
 
 PREDICTIONS = "current_predictions"
 """The field whose records carry their rollout; its list object stays the same for ever."""
@@ -62,20 +62,20 @@ class VariableState:
         self.reason = event.reason
         self.origin = event.origin
         self.description = event.description
-        self.wrap: Callable[[Any], Any] | None = None
+        self.wrap: Wrap | None = None
 
-    def enter(self, value: Any) -> Any:
+    def enter(self, value: Any, container: Any) -> Any:
         """Return a decoded value in the form this state keeps."""
-        return value if self.wrap is None else self.wrap(value)
+        return value if self.wrap is None else self.wrap(value, container)
 
     def put(self, field: str, value: Any) -> None:
         """Store a decoded value; the list of current predictions keeps its identity."""
         if field == PREDICTIONS:
             held = self.value.get(field)
             if isinstance(held, list) and isinstance(value, list):
-                list.__setitem__(held, slice(None), [self.enter(item) for item in value])
+                list.__setitem__(held, slice(None), [self.enter(item, held) for item in value])
                 return
-        dict.__setitem__(self.value, field, self.enter(value))
+        dict.__setitem__(self.value, field, self.enter(value, self.value))
 
     def replace(self, value: dict[str, Any]) -> None:
         """Store a decoded whole value."""
@@ -98,10 +98,11 @@ class State:
     An ordinary value: it does not change when the run goes on.
     """
 
-    __slots__ = ("_by_path", "_former", "_slots", "labels", "locked", "programs", "sources")
+    __slots__ = ("_by_path", "_former", "_next", "_slots", "labels", "locked", "programs", "sources")
 
     def __init__(self) -> None:
-        self._slots: list[VariableState | None] = []
+        self._slots: dict[int, VariableState] = {}
+        self._next = 0
         self._by_path: dict[str, VariableState] = {}
         self._former: dict[str, list[int]] = {}
         self.locked: set[str] = set()
@@ -117,7 +118,7 @@ class State:
     @property
     def next_number(self) -> int:
         """The number the next declared variable gets."""
-        return len(self._slots)
+        return self._next
 
     @property
     def digest(self) -> str:
@@ -135,13 +136,12 @@ class State:
             NotFound: There is none, or the name is ambiguous; the message lists the near ones.
         """
         if isinstance(variable, int):
-            found = self._slots[variable] if 0 <= variable < len(self._slots) else None
-            if found is not None:
-                return found
-        elif variable in self._by_path:
+            if variable in self._slots:
+                return self._slots[variable]
+            raise NotFound(f"cannot find variable number {variable} in this state; it has {list(self._slots)}")
+        if variable in self._by_path:
             return self._by_path[variable]
-        raise_or_path = resolve(str(variable), self._by_path)
-        return self._by_path[raise_or_path]
+        return self._by_path[resolve(variable, self._by_path)]
 
     def numbers(self, variable: str) -> list[int]:
         """Numbers of a variable and of those it replaced under the same path, oldest first."""
@@ -155,7 +155,7 @@ class State:
     def absorb(self, truth: State) -> None:
         """Make this state equal to `truth`, touching only what differs, so that views elsewhere stay valid."""
         for slot in truth.live_slots():
-            mine = self._slots[slot.number] if slot.number < len(self._slots) else None
+            mine = self._slots.get(slot.number)
             if mine is not None:
                 for field in [*mine.value, *slot.value]:
                     if field not in slot.value:
@@ -189,6 +189,13 @@ class State:
             raise NotFound(f"cannot find program {program!r} in this state; it has: {known}")
         config: dict[str, Any] = decode_json(self.programs[program])
         return config
+
+    def only(self, number: int, value: dict[str, Any]) -> VariableState:
+        """Make this a state of one variable, by number, with a plain value: to fold some of its events apart."""
+        slot = VariableState.__new__(VariableState)
+        slot.number, slot.value, slot.wrap = number, value, None
+        self._slots[number] = slot
+        return slot
 
     def copy(self) -> State:
         """Return an independent plain copy. O(size of the state)."""
@@ -259,10 +266,9 @@ def _declared(state: State, event: e.VariableDeclared) -> None:
     slot = VariableState(event)
     before = state._by_path.pop(event.path, None)
     if before is not None:
-        state._slots[before.number] = None
+        state._slots.pop(before.number, None)
         state._former.setdefault(event.path, []).append(before.number)
-    while len(state._slots) <= event.variable:
-        state._slots.append(None)
+    state._next = max(state._next, event.variable + 1)
     state._slots[event.variable] = slot
     state._by_path[event.path] = slot
 
@@ -270,11 +276,11 @@ def _declared(state: State, event: e.VariableDeclared) -> None:
 def _updated(state: State, event: e.VariableUpdated) -> None:
     slot = state._slots[event.variable]
     payload: dict[str, Any] = decode_json(event.payload)
-    if slot.wrap is None and PREDICTIONS not in payload:  # type: ignore[union-attr]
-        slot.value.update(payload)  # type: ignore[union-attr]
+    if slot.wrap is None and PREDICTIONS not in payload:
+        slot.value.update(payload)
         return
     for field, value in payload.items():
-        slot.put(field, value)  # type: ignore[union-attr]
+        slot.put(field, value)
 
 
 def _assigned(state: State, event: e.VariableAssigned) -> None:
@@ -288,12 +294,10 @@ def _patched(state: State, event: e.ValuePatched) -> None:
 
 def _prediction(state: State, event: e.PredictionAppended) -> None:
     slot = state.slot(event.variable)
-    if slot.wrap is None:
-        record: Any = PredictionRecord(decode_json(event.record))
-    else:
-        record = slot.wrap(decode_json(event.record))
+    record = PredictionRecord(decode_json(event.record))
     record.rollout = event.rollout
-    list.append(slot.value[PREDICTIONS], record)
+    records = slot.value[PREDICTIONS]
+    list.append(records, slot.enter(record, records))
 
 
 def _trainability(state: State, event: e.TrainabilityChanged) -> None:
@@ -390,7 +394,7 @@ def encode_state(state: State) -> bytes:
     ]  # fmt: skip
     programs = {name: msgspec.Raw(config) for name, config in state.programs.items()}
     return encoder.encode(
-        (len(state._slots), slots, sorted(state.locked), programs, state.sources, state.labels, state._former)
+        (state._next, slots, sorted(state.locked), programs, state.sources, state.labels, state._former)
     )
 
 
@@ -402,8 +406,7 @@ def decode_state(data: bytes) -> State:
     """
     state = State()
     try:
-        count, slots, locked, programs, state.sources, state.labels, state._former = decode_json(data)
-        state._slots = [None] * count
+        state._next, slots, locked, programs, state.sources, state.labels, state._former = decode_json(data)
         for row in slots:
             slot = _decode_slot(row)
             state._slots[slot.number] = state._by_path[slot.path] = slot

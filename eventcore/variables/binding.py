@@ -1,0 +1,193 @@
+"""The tie between a live variable's containers and the run they live in.
+
+Views point here, not at the Variable, so a run that holds the values keeps no module alive. The binding
+carries a view's change to the variable and watches what views cannot see: C code that changes a list or
+dict behind its methods (`heapq`, `list.append(view, x)`). A container that was handed out is compared, at
+every barrier, with what the log says it must be.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from eventcore.errors import StaleView, UnrecordedMutation
+from eventcore.history import events as e
+from eventcore.history.codec import decode_json, encoder
+from eventcore.history.run import Run
+from eventcore.history.state import PredictionRecord, State, VariableState, fold
+from eventcore.variables.views import RecordingDict, RecordingList, wrap
+
+if TYPE_CHECKING:
+    from eventcore.variables.variable import Variable
+
+View = RecordingDict | RecordingList
+
+
+class Exposure:
+    """A field whose container was handed out: what it was then, and the events that changed it since."""
+
+    __slots__ = ("baseline", "events")
+
+    def __init__(self, baseline: bytes) -> None:
+        self.baseline = baseline
+        self.events: list[e.Event] = []
+
+
+class Binding:
+    """Ties one variable's value to its slot in a run's live state.
+
+    Attributes:
+        path: Path of the variable.
+        root: The whole value.
+        slot: Where it lives in the live state.
+        run: The run it lives in.
+    """
+
+    def __init__(self, variable: Variable, path: str, run: Run, slot: VariableState) -> None:
+        self._variable = weakref.ref(variable)
+        self._exposed: dict[str, Exposure] = {}
+        self.path = path
+        self.run = run
+        self.slot = slot
+        self.root: RecordingDict = wrap(slot.value, self, None)
+        self._attach(run, slot)
+
+    def _attach(self, run: Run, slot: VariableState) -> None:
+        self.run, self.slot = run, slot
+        slot.value = self.root
+        slot.wrap = self._wrap
+
+    def _wrap(self, value: Any, container: Any) -> Any:
+        return wrap(value, self, container)
+
+    def move(self, run: Run, slot: VariableState) -> None:
+        """Live in another run from now on, with the same containers; the old run keeps a plain copy."""
+        old = self.slot
+        self.run.guards.pop(id(self), None)
+        old.wrap, old.value = None, settled(self.root)
+        self._attach(run, slot)
+        for field in ("current_predictions", "predictions"):
+            for record in self.root.get(field, ()):
+                if isinstance(record, RecordingDict):
+                    record.rollout = None
+        exposed, self._exposed = list(self._exposed), {}
+        for field in exposed:
+            self.expose(field)
+
+    def patch(self, view: View, op: int, args: list[Any]) -> None:
+        """Carry a view's change to its variable.
+
+        Raises:
+            StaleView: The variable is gone.
+        """
+        variable = self._variable()
+        if variable is None:
+            raise StaleView(
+                f"cannot change a container of variable {self.path!r}: the variable object is gone; "
+                "keep its module while you use its values"
+            )
+        variable.patch(view, op, args)
+
+    def expose(self, field: str) -> None:
+        """Watch a field from now on: its container was handed out."""
+        if field not in self._exposed:
+            self._exposed[field] = Exposure(encoder.encode(self.root[field]))
+            self.run.guards[id(self)] = self
+
+    def note(self, event: e.Event, fields: Any) -> None:
+        """Take note of a recorded change of some fields (None: of all)."""
+        for field, exposure in self._exposed.items():
+            if fields is None or field in fields:
+                exposure.events.append(event)
+
+    def check(self) -> None:
+        """Compare what was handed out with the log: called at every barrier.
+
+        Raises:
+            UnrecordedMutation: Something changed without an event; the log's value is restored.
+        """
+        wrong: list[str] = []
+        for field, exposure in list(self._exposed.items()):
+            expected = self._expected(field, exposure)
+            found = _encoded(self.root.get(field))
+            if found != expected:
+                wrong.append(field)
+                self.slot.put(field, decode_json(expected))
+            view = self.root.get(field)
+            if found == expected and isinstance(view, (RecordingDict, RecordingList)) and held_elsewhere(view):
+                self._exposed[field] = Exposure(expected)
+            else:
+                del self._exposed[field]
+        if not self._exposed:
+            self.run.guards.pop(id(self), None)
+        if wrong:
+            raise UnrecordedMutation(
+                f"cannot account for a change of variable {self.path!r}, field{'s' * (len(wrong) > 1)} "
+                f"{', '.join(map(repr, wrong))}: a container was changed by code that bypasses its methods "
+                "(heapq, bisect.insort, list.append(view, x)); the value the log has was restored; "
+                "work on a copy and assign it: values = state.get(field).copy(); …; state.update({field: values})"
+            )
+
+    def _expected(self, field: str, exposure: Exposure) -> bytes:
+        if not exposure.events:
+            return exposure.baseline
+        state = State()
+        slot = state.only(self.slot.number, {field: decode_json(exposure.baseline)})
+        fold(state, exposure.events)
+        return encoder.encode(slot.value.get(field))
+
+
+def _encoded(value: Any) -> bytes | None:
+    try:
+        return encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None  # something that is no JSON got in
+
+
+def settled(value: Any) -> Any:
+    """Return a plain copy of live values in which records remember their rollout."""
+    if isinstance(value, RecordingDict):
+        copied = {key: settled(item) for key, item in dict.items(value)}
+        if value.rollout is None:
+            return copied
+        record = PredictionRecord(copied)
+        record.rollout = value.rollout
+        return record
+    if isinstance(value, list):
+        return [settled(item) for item in list.__iter__(value)]
+    return value
+
+
+def held_elsewhere(view: View) -> bool:
+    """Whether anything but the state itself still refers to a view or to one inside it.
+
+    Its container holds one reference and each of its inner containers one; `_OVERHEAD` more are this call's.
+    """
+    places: Any = list(dict.keys(view)) if isinstance(view, dict) else range(len(view))
+    get: Any = dict.__getitem__ if isinstance(view, dict) else list.__getitem__
+    inner = 0
+    for place in places:
+        if isinstance(get(view, place), (RecordingDict, RecordingList)):
+            inner += 1
+            if held_elsewhere(get(view, place)):
+                return True
+    return sys.getrefcount(view) > inner + _OVERHEAD
+
+
+def _measure_overhead() -> int:
+    """Find what `getrefcount` says of a view nobody else holds; it differs between Pythons."""
+    global _OVERHEAD
+    outer, inner = RecordingList(), RecordingList()
+    inner._parent = None
+    list.append(outer, inner)
+    del inner
+    _OVERHEAD = 0
+    while held_elsewhere(list.__getitem__(outer, 0)):
+        _OVERHEAD += 1
+    return _OVERHEAD
+
+
+_OVERHEAD = 0
+_measure_overhead()

@@ -1,0 +1,481 @@
+"""`Variable`: JSON state of a module, every read and mutation of which is an event.
+
+A variable lives in one run at a time. Whatever is done to it becomes an event of that run first, and
+the run's fold changes the value; nothing here writes the value itself. Used while another run is
+current, it moves there with its present value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, KeysView, ValuesView
+from typing import Any
+
+from msgspec import Raw
+
+from eventcore.errors import InvalidValue, TracingError, WrongType
+from eventcore.history import events as e
+from eventcore.history import patches as p
+from eventcore.history.codec import encoder
+from eventcore.history.patches import plain
+from eventcore.history.run import Run
+from eventcore.history.scope import Scope, current, current_run, process_scope
+from eventcore.history.state import PREDICTIONS
+from eventcore.history.values import canonical
+from eventcore.models.conversion import json_of, schema_of
+from eventcore.models.naming import auto_name
+from eventcore.models.trainable import is_trainable, missing_defaults
+from eventcore.models.validation import Validator, validator_for
+from eventcore.variables.binding import Binding, View
+from eventcore.variables.initializers import Empty
+from eventcore.variables.scope import check_name, current_path
+from eventcore.variables.views import RecordingDict, RecordingList, path_of
+
+_MISSING = object()
+_ENTERING = frozenset({p.SET, p.MERGE, p.APPEND, p.EXTEND, p.INSERT, p.REORDER})
+"""Operations that take nothing away."""
+
+
+class Variable:
+    """JSON state with a schema, declared in the current run when it is made.
+
+    Args:
+        initializer: First value: a dict (copied, defaults filled in), a data model instance, or a callable
+            that returns one of them. None for the data model's defaults.
+        data_model: What the value must be: a DataModel class, a msgspec Struct, a dataclass, a pydantic model,
+            anything with `get_schema()`, or a JSON schema. None to take it from the initializer.
+        trainable: Whether optimizers are asked to rewrite it; without the `Trainable` fields it is not, silently.
+        name: Its name, without "/"; None for `variable`, `variable_1`, …
+        description: What it is for; None for the schema's description.
+
+    Raises:
+        SchemaMismatch: The first value does not fit the schema.
+        InvalidValue: No schema, or a bad name, or a Trainable without defaults.
+        DuplicateName: The path is in use in the current run.
+        TracingError: Made inside `call` while a graph is traced.
+    """
+
+    def __init__(
+        self,
+        initializer: Any = None,
+        data_model: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        self._name = check_name(name if name is not None else auto_name("variable"), "variable")
+        scope = current_path()
+        self._path = f"{scope}/{self._name}" if scope else self._name
+        self.data_model = data_model
+        self._schema, value = _first_value(initializer, data_model, self._path)
+        self._validator: Validator = validator_for(self._schema)
+        self._schema_bytes = encoder.encode(self._schema)
+        self._description = description if description is not None else str(self._schema.get("description", ""))
+        self._where = f"variable {self._path!r}"
+        self.requested = bool(trainable)
+        self.eligible = is_trainable(self._schema)
+        self.own_trainable = self.requested and self.eligible
+        self.downgrade_reason = self._downgrade()
+        if self.eligible:
+            _require_defaults(self._schema, self._where)
+        self._frozen_by: dict[int, Any] = {}
+        here = current.get(process_scope)
+        if here.overlay is not None:
+            raise TracingError(
+                f"cannot create {self._where} while a graph is traced: call() runs on placeholders then; "
+                "create it in __init__ or in build(self, input_schema)"
+            )
+        self._begin(current_run(), self._validator.check(value, self._where))
+
+    def _downgrade(self) -> str | None:
+        if not self.requested or self.eligible:
+            return None
+        title = self._schema.get("title", "its schema")
+        return f"trainable was asked for, but data model {title!r} does not contain the Trainable fields"
+
+    def _begin(self, run: Run, value: dict[str, Any]) -> None:
+        """Declare in the first run; a value an earlier process left there under the same schema goes on."""
+        origin = None
+        left = run.inherited(self._path)
+        if left is not None and left.schema == self._schema_bytes:
+            value = plain(left.value)
+            self.own_trainable = left.own and self.own_trainable
+            origin = f"run {run.name!r} at seq {run.head}"
+        slot = run.declare(self, self._declaration(run, encoder.encode(value), origin))
+        self._binding = Binding(self, self._path, run, slot)
+        self._run = run
+        self._number = slot.number
+        self._root = self._binding.root
+
+    def _declaration(self, run: Run, value: bytes, origin: str | None) -> e.VariableDeclared:
+        source = run.source()
+        return e.VariableDeclared(
+            *run.stamp(), run.live.next_number, self._path, Raw(self._schema_bytes), Raw(value), self.trainable,
+            self.own_trainable, self.downgrade_reason, origin, self._description, source,
+        )  # fmt: skip
+
+    # --- identity ------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def path(self) -> str:
+        """Its path: the names of the modules above it and its own, joined by slashes."""
+        return self._path
+
+    @property
+    def description(self) -> str:
+        """What it is for, in words."""
+        return self._description
+
+    @property
+    def run(self) -> Run:
+        """The run it lives in."""
+        return self._run
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """A copy of its JSON schema."""
+        return self._validator.schema()
+
+    def get_schema(self) -> dict[str, Any]:
+        """Return a copy of its JSON schema."""
+        return self._validator.schema()
+
+    def __repr__(self) -> str:
+        kind = "trainable" if self.trainable else "non-trainable"
+        return f"Variable({self._path!r}, {kind}, fields={list(self._root)})"
+
+    # --- where it lives ------------------------------------------------------------------------
+
+    def adopt(self) -> None:
+        """Live in the current run from now on, with the present value.
+
+        Declares the variable there unless it lives there already; the event says which run it came from.
+
+        Raises:
+            DuplicateName: The path is in use there.
+        """
+        run = current_run()
+        if run is not self._run:
+            self._move(run)
+
+    def _move(self, run: Run) -> None:
+        if not run.writable:
+            run.record(e.FieldRead(*run.stamp(), 0, None))  # raises, saying why it cannot be written
+        old = self._run
+        old.live  # noqa: B018 - catches up after an interrupt before the value is copied
+        value = encoder.encode(self._root)
+        run.require_free(self._path, self)
+        slot = run.declare(self, self._declaration(run, value, f"run {old.name!r} of {old.store.url} at seq {old.head}"))
+        self._binding.move(run, slot)
+        self._run = run
+        self._number = slot.number
+
+    def _enter(self, here: Scope, writing: bool) -> dict[str, Any]:
+        """Return the value to use here: a scratch copy while tracing, else the live value in the current run."""
+        if here.overlay is not None:
+            scratch: dict[str, Any] | None = here.overlay.get(id(self))
+            if scratch is None:
+                scratch = here.overlay[id(self)] = plain(self._root)
+            return scratch
+        run = current_run()
+        if run is not self._run and (writing or run.writable):
+            self._move(run)
+        if writing and not run.owns(self._path, self):
+            run.require_free(self._path, self)
+            run.guards.pop(id(self._binding), None)
+            self._move_back(run)
+        return self._root
+
+    def _move_back(self, run: Run) -> None:
+        """Declare again in the same run: another variable of the same path took the place and is gone."""
+        slot = run.declare(self, self._declaration(run, encoder.encode(self._root), f"the object before, in {run.name!r}"))
+        self._binding.move(run, slot)
+        self._number = slot.number
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def get(self, field: str, default: Any = None) -> Any:
+        """Return one field; the read is an event.
+
+        Containers come back as the stored ones: changing them in place is recorded.
+
+        Args:
+            field: Name of the field.
+            default: Returned when there is no such field.
+        """
+        here = current.get(process_scope)
+        run = self._run
+        if here.run is not run or here.overlay is not None:
+            root = self._enter(here, writing=False)
+            if here.overlay is not None:
+                return root.get(field, default)
+            run = self._run
+        run.record_read(self._number, field, here.rollout, here.cause)
+        value = dict.get(self._root, field, _MISSING)
+        if value is _MISSING:
+            return default
+        if isinstance(value, (RecordingDict, RecordingList)):
+            self._binding.expose(field)
+        return value
+
+    def __getitem__(self, field: str) -> Any:
+        value = self.get(field, _MISSING)
+        if value is _MISSING:
+            raise KeyError(f"{self._where} has no field {field!r}; it has: {', '.join(self._root)}")
+        return value
+
+    def get_json(self) -> dict[str, Any]:
+        """Return an independent plain copy of the whole value. Records nothing."""
+        here = current.get(process_scope)
+        root = self._root if here.overlay is None else self._enter(here, writing=False)
+        copied: dict[str, Any] = plain(root)
+        return copied
+
+    def _whole(self) -> dict[str, Any]:
+        here = current.get(process_scope)
+        self._enter(here, writing=False)
+        if here.overlay is None:
+            self._run.record_read(self._number, None, here.rollout, here.cause)
+        return self.get_json()
+
+    def keys(self) -> KeysView[str]:
+        """Field names; records nothing."""
+        return dict.fromkeys(self._root).keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Plain copies of all values; one read of the whole is recorded."""
+        return self._whole().values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Field names with plain copies of the values; one read of the whole is recorded."""
+        return self._whole().items()
+
+    def __contains__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return other in self._root
+        from eventcore.models.operators import contains
+
+        return contains(other, self)
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def update(self, changes: Any) -> None:
+        """Merge fields into the value, all or nothing, as one event.
+
+        Args:
+            changes: A dict of fields (or a data model). A field set to its own live container is left out.
+
+        Raises:
+            SchemaMismatch: An unknown field or a value that does not fit; nothing is written then.
+        """
+        here = current.get(process_scope)
+        if here.run is not self._run or here.overlay is not None or not self._run.owns(self._path, self):
+            root = self._enter(here, writing=True)
+            if here.overlay is not None:
+                root.update(self._validator.check_update(changes, self._where))
+                return
+        given = changes if isinstance(changes, dict) else _as_dict(changes, self._where)
+        live = [field for field, value in given.items() if self._is_live(field, value)]
+        if live:
+            given = {field: value for field, value in given.items() if field not in live}
+        payload = self._validator.check_update(given, self._where)
+        if not payload:
+            return
+        encoded = encoder.encode(payload)
+        run = self._run
+        event = e.VariableUpdated(*run.stamp(), self._number, Raw(encoded), run.source())
+        run.record(event, len(encoded))
+        self._binding.note(event, payload)
+
+    def _is_live(self, field: object, value: object) -> bool:
+        return isinstance(value, (RecordingDict, RecordingList)) and self._root.get(field) is value  # type: ignore[call-overload]
+
+    def assign(self, value: Any) -> Any:
+        """Replace the whole value, as one event; fields left out take their defaults.
+
+        Args:
+            value: A dict, a data model instance, or a Variable.
+
+        Returns:
+            `value`.
+
+        Raises:
+            SchemaMismatch: It does not fit; nothing is written then.
+        """
+        self._replace(value, None)
+        return value
+
+    def restore(self, value: Any, origin: str) -> None:
+        """Replace the whole value by one that was saved; the event says where it came from."""
+        self._replace(value, origin)
+
+    def _replace(self, value: Any, origin: str | None) -> None:
+        here = current.get(process_scope)
+        root = self._enter(here, writing=True)
+        checked = self._validator.check(_as_dict(value, self._where), self._where)
+        if here.overlay is not None:
+            root.clear()
+            root.update(checked)
+            return
+        encoded = encoder.encode(checked)
+        run = self._run
+        event = e.VariableAssigned(*run.stamp(), self._number, Raw(encoded), run.source(), origin)
+        run.record(event, len(encoded))
+        self._binding.note(event, None)
+
+    def patch(self, view: View, op: int, args: list[Any]) -> None:
+        """Record an in-place change of one of its containers; the views call this.
+
+        Raises:
+            StaleView: The container was replaced since it was read.
+            SchemaMismatch: The change would break the schema; nothing is written then.
+        """
+        here = current.get(process_scope)
+        self._enter(here, writing=True)
+        run = self._run
+        source = run.source()
+        with run.lock:
+            path = path_of(view)
+            checked = self._check_patch(view, path, op, args)
+            if op == p.APPEND and path == [PREDICTIONS] and self.eligible:
+                encoded = encoder.encode(checked[0])
+                event: e.Event = e.PredictionAppended(*run.stamp(), self._number, Raw(encoded), source)
+            else:
+                place, encoded = encoder.encode(path), encoder.encode(checked)
+                event = e.ValuePatched(*run.stamp(), self._number, Raw(place), op, Raw(encoded), source)
+            run.record(event, len(encoded) + 16)
+            self._binding.note(event, (path[0],) if path else None)
+
+    def _check_patch(self, view: View, path: list[str | int], op: int, args: list[Any]) -> list[Any]:
+        """Check only what enters, unless the container's own rules (sizes, required keys) need the whole field."""
+        checked = self._check_entering(view, path, op, args)
+        if isinstance(view, list):
+            touched: list[str | int] = [0]
+        else:
+            touched = list(checked[0]) if op == p.MERGE else list(view) if op == p.CLEAR else [checked[0]]
+        deleting = op not in _ENTERING
+        if not all(
+            self._validator.item_suffices((*path, place), deleting=deleting, where=self._where) for place in touched
+        ):
+            self._rehearse(path, op, checked)
+        return checked
+
+    def _check_entering(self, view: View, path: list[str | int], op: int, args: list[Any]) -> list[Any]:
+        check = self._validator.check_at
+        if op == p.MERGE or (op == p.SET and isinstance(view, dict)):
+            entering = args[0] if op == p.MERGE else {args[0]: args[1]}
+            canonical(dict.fromkeys(entering), self._where)  # refuses keys that are no strings
+            values = {key: check((*path, key), value, self._where) for key, value in entering.items()}
+            return [values] if op == p.MERGE else [args[0], values[args[0]]]
+        if op in (p.SET, p.INSERT, p.APPEND):
+            place = args[0] if op != p.APPEND else len(view)
+            return [*args[:-1], check((*path, place), args[-1], self._where)]
+        if op in (p.EXTEND, p.SPLICE):
+            return [*args[:-1], [check((*path, len(view)), value, self._where) for value in args[-1]]]
+        return args
+
+    def _rehearse(self, path: list[str | int], op: int, args: list[Any]) -> None:
+        """Carry the change out on a copy of the field and check the outcome."""
+        field = str(path[0])
+        copied: Any = {field: plain(self._root[field])}
+        place = copied
+        for step in path:
+            place = place[step]
+        p.perform(place, op, args, _keep)
+        self._validator.check_field(field, copied[field], self._where)
+
+    # --- trainability --------------------------------------------------------------------------
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers may rewrite it: asked for, able to, not frozen itself and nothing above it frozen.
+
+        Setting it sets the variable's own flag; a frozen module above goes on holding it.
+        """
+        return self.own_trainable and not self._frozen_by
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise WrongType(f"cannot set trainable of {self._where} to {value!r}: pass True or False")
+        own, before = value and self.eligible, self.own_trainable
+        self.requested = self.requested or value
+        self.own_trainable = own
+        if own != before:
+            self._record_trainability("thawed itself" if own else "frozen itself")
+
+    def freeze(self, by: object) -> None:
+        """Hold it frozen on behalf of `by` (a module); its own flag survives."""
+        before = self.trainable
+        self._frozen_by[id(by)] = by
+        if before:
+            self._record_trainability(f"frozen by {getattr(by, 'name', by)!r}")
+
+    def thaw(self, by: object) -> None:
+        """Let go of what `freeze` held."""
+        if self._frozen_by.pop(id(by), None) is not None and self.trainable:
+            self._record_trainability(f"thawed by {getattr(by, 'name', by)!r}")
+
+    def _record_trainability(self, reason: str) -> None:
+        run = self._run
+        if run.writable and run.usable and run.owns(self._path, self):
+            stamp = run.stamp()
+            run.record(e.TrainabilityChanged(*stamp, self._number, self.trainable, self.own_trainable, reason))
+
+    # --- as a data model -----------------------------------------------------------------------
+
+    def to_json_data_model(self, name: str | None = None) -> Any:
+        """Return the present value as a JsonDataModel; one read of the whole is recorded."""
+        from eventcore.models.json_data_model import JsonDataModel
+
+        return JsonDataModel(schema=self.get_schema(), json=self._whole(), name=name or self._name)
+
+    def to_symbolic_data_model(self, name: str | None = None) -> Any:
+        """Return its schema as a SymbolicDataModel."""
+        from eventcore.models.symbolic import SymbolicDataModel
+
+        return SymbolicDataModel(schema=self.get_schema(), name=name or self._name)
+
+
+def _first_value(initializer: Any, data_model: Any, path: str) -> tuple[dict[str, Any], Any]:
+    """Return (schema, first value) from the two arguments."""
+    if initializer is None and data_model is None:
+        raise InvalidValue(f"cannot create variable {path!r} without a schema: pass data_model=, or an initializer")
+    if isinstance(initializer, type) and data_model is None:
+        initializer = initializer()
+    if initializer is None:
+        initializer = Empty(data_model=data_model)
+    source = data_model
+    value = initializer
+    if callable(initializer) and not isinstance(initializer, dict):
+        made: Callable[[], Any] = initializer
+        value = made(data_model=data_model)() if isinstance(initializer, type) else made()
+    if source is None:
+        source = initializer if hasattr(initializer, "get_schema") else value
+        if isinstance(source, dict):
+            raise InvalidValue(f"cannot create variable {path!r} from a dict alone: pass data_model= beside it")
+    return schema_of(source), _as_dict(value, f"variable {path!r}")
+
+
+def _as_dict(value: Any, where: str) -> dict[Any, Any]:
+    found = value if isinstance(value, dict) else json_of(value)
+    if not isinstance(found, dict):
+        raise WrongType(f"cannot use {value!r} as a value of {where}: pass a dict or a data model")
+    return found
+
+
+def _require_defaults(schema: dict[str, Any], where: str) -> None:
+    lacking = missing_defaults(schema)
+    if lacking:
+        raise InvalidValue(
+            f"cannot create {where}: a Trainable needs a default for every field, and {', '.join(lacking)} "
+            "has none; add default= to the Field"
+        )
+
+
+def _keep(value: Any, container: Any) -> Any:
+    return value
