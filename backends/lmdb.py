@@ -111,7 +111,7 @@ class LmdbBackend(Backend):
             identity = _identify(environment, read_only)
             _compare_manifest(environment, manifest, identity, read_only)
         except BaseException:
-            release(environment, lambda: None)
+            release(environment)
             raise
         return cls(environment, identity, read_only, [warning] if warning else [])
 
@@ -342,6 +342,8 @@ class LmdbBackend(Backend):
 
         def find(txn: Txn) -> list[Posting]:
             self._check_known(txn, run)
+            if not 0 <= variable <= rules.MAX_NUMBER:
+                return []
             prefix = rows.POSTING.pack(run, variable, 0)[:8]
             found: list[Posting] = []
             cursor = txn.cursor(db=environment.databases.post)

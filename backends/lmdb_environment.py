@@ -21,6 +21,7 @@ import lmdb
 from eventcore.backends import rules
 from eventcore.backends.filesystem import os_failure
 from eventcore.backends.gate import Gate
+from eventcore.backends.sharing import Registry, Shared
 from eventcore.errors import (
     CorruptLog,
     EventcoreError,
@@ -71,7 +72,7 @@ class Settings(NamedTuple):
     read_only: bool
 
 
-class Environment:
+class Environment(Shared):
     """An open environment and the gate its users pass.
 
     Any number of threads are inside with a transaction each; growing, reopening and closing
@@ -80,8 +81,6 @@ class Environment:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.openers = 0
-        self.forked = False
         self.wrote = False
         self.claims = rules.Claims()
         self._gate = Gate()
@@ -390,18 +389,7 @@ def _open_failure(path: Path, error: lmdb.Error) -> StorageError:
 
 # -- one environment per file and process -------------------------------------------------------
 
-_Key = tuple[int, int]
-_registry: dict[_Key, Environment] = {}
-_orphans: dict[_Key, Environment] = {}
-_registry_lock = threading.RLock()
-
-
-def _key(path: Path) -> _Key | None:
-    try:
-        found = os.stat(path / "data.mdb")
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+_registry: Registry[Environment] = Registry()
 
 
 def acquire(settings: Settings, before_open: Callable[[], None]) -> Environment:
@@ -411,47 +399,20 @@ def acquire(settings: Settings, before_open: Callable[[], None]) -> Environment:
         settings: Where and how; an environment open for reading is reopened when writing is asked for.
         before_open: Called only if the files are not open in this process, so it may look into them.
     """
-    with _registry_lock:
-        key = _key(settings.path)
-        environment = _registry.get(key) if key is not None else None
-        if environment is not None:
-            if environment.settings.read_only and not settings.read_only:
-                environment.reopen(read_only=False)
-            environment.openers += 1
-            return environment
-        if key is not None and key in _orphans:
-            _orphans.pop(key).discard()
+
+    def reuse(environment: Environment) -> None:
+        if environment.settings.read_only and not settings.read_only:
+            environment.reopen(read_only=False)
+
+    def create() -> Environment:
         before_open()
-        environment = Environment(settings)
-        environment.openers = 1
-        key = _key(settings.path)
-        if key is not None:
-            _registry[key] = environment
-        return environment
+        return Environment(settings)
+
+    return _registry.acquire(
+        settings.path / "data.mdb", reuse=reuse, inherited=Environment.discard, create=create
+    )
 
 
-def release(environment: Environment, last: Callable[[], None]) -> None:
-    """Give an environment back; the last opener calls `last` and closes it."""
-    with _registry_lock:
-        environment.openers -= 1
-        if environment.openers > 0 or environment.forked:
-            return
-        try:
-            last()
-        finally:
-            for key in [key for key, held in _registry.items() if held is environment]:
-                del _registry[key]
-            environment.close()
-
-
-def _after_fork_in_child() -> None:
-    """Mark everything inherited as unusable: using it would corrupt the parent's store."""
-    global _registry_lock
-    _registry_lock = threading.RLock()
-    for key, environment in _registry.items():
-        environment.forked = True
-        _orphans[key] = environment
-    _registry.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def release(environment: Environment, last: Callable[[], None] | None = None) -> None:
+    """Give an environment back; for the last opener, `last` is called and it is closed."""
+    _registry.release(environment, last)
