@@ -2,8 +2,8 @@
 
 An event is an immutable past-tense fact. Each class says who emits it and what `apply`
 (in `eventcore.history.state`) does with it; an event without a word about `apply` changes
-nothing of the state and is there to be read. Payloads are `msgspec.Raw`: MessagePack bytes,
-frozen when the event was made, decoded once when it is applied.
+nothing of the state and is there to be read. Payloads are canonical JSON values that belong to the event
+alone: whoever makes one hands over a value nobody else holds, and `apply` copies what it keeps.
 
 Tags are small integers and are never reused. A new event or a new trailing field (with a
 default) raises `VOCABULARY`; a change of meaning needs an upcaster in `codec.py`.
@@ -11,8 +11,11 @@ default) raises `VOCABULARY`; a change of meaning needs an upcaster in `codec.py
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-from msgspec import Raw
+
+JsonDict = dict[str, Any]
 
 VOCABULARY = 1
 """Version of this vocabulary, stored in every block so that an older reader can say what is too new for it."""
@@ -37,11 +40,11 @@ class RunStarted(Event, frozen=True, array_like=True, gc=False, tag=1):
 
     Attributes:
         seed: The run's seed.
-        facts: Raw map: versions of Python, eventcore and the packages it uses, argv, git commit, resumed.
+        facts: Map: versions of Python, eventcore and the packages it uses, argv, git commit, resumed.
     """
 
     seed: int
-    facts: Raw
+    facts: JsonDict
 
 
 class ProgramDeclared(Event, frozen=True, array_like=True, gc=False, tag=2):
@@ -49,11 +52,11 @@ class ProgramDeclared(Event, frozen=True, array_like=True, gc=False, tag=2):
 
     Attributes:
         program: Name of the program.
-        config: Raw map that rebuilds it (`saving.serialize_object`).
+        config: Map that rebuilds it (`saving.serialize_object`).
     """
 
     program: str
-    config: Raw
+    config: JsonDict
 
 
 class VariableDeclared(Event, frozen=True, array_like=True, gc=False, tag=3):
@@ -62,8 +65,8 @@ class VariableDeclared(Event, frozen=True, array_like=True, gc=False, tag=3):
     Attributes:
         variable: Number of the variable in the run: 0, 1, 2, ...
         path: Its path, unique in the state.
-        schema: Raw JSON schema.
-        value: Raw map, the whole value.
+        schema: JSON schema.
+        value: The whole value.
         trainable: Whether optimizers may rewrite it now.
         own: The variable's own flag, whatever modules above it say.
         reason: Why it is not trainable although that was asked for, or None.
@@ -74,8 +77,8 @@ class VariableDeclared(Event, frozen=True, array_like=True, gc=False, tag=3):
 
     variable: int
     path: str
-    schema: Raw
-    value: Raw
+    schema: JsonDict
+    value: JsonDict
     trainable: bool
     own: bool
     reason: str | None
@@ -92,22 +95,22 @@ class FieldRead(Event, frozen=True, array_like=True, gc=False, tag=4):
 
 
 class VariableUpdated(Event, frozen=True, array_like=True, gc=False, tag=5):
-    """`update`: `apply` merges the raw map `payload` into the value, key by key."""
+    """`update`: `apply` merges the map `payload` into the value, key by key."""
 
     variable: int
-    payload: Raw
+    payload: JsonDict
     source: int
 
 
 class VariableAssigned(Event, frozen=True, array_like=True, gc=False, tag=6):
-    """`assign` or a load: `apply` replaces the whole value by the raw map `value`.
+    """`assign` or a load: `apply` replaces the whole value by the map `value`.
 
     Attributes:
         origin: Where the value came from if it was loaded, or None.
     """
 
     variable: int
-    value: Raw
+    value: JsonDict
     source: int
     origin: str | None = None
 
@@ -116,15 +119,15 @@ class ValuePatched(Event, frozen=True, array_like=True, gc=False, tag=7):
     """An in-place change of a container inside a variable; `apply` carries out `op` at `path`.
 
     Attributes:
-        path: Raw array of keys and indexes from the value to the container, as they were at this moment.
+        path: Keys and indexes from the value to the container, as they were at this moment.
         op: One of the operations of `eventcore.history.patches`.
-        args: Raw array of the operation's arguments.
+        args: The operation's arguments.
     """
 
     variable: int
-    path: Raw
+    path: list[str | int]
     op: int
-    args: Raw
+    args: list[Any]
     source: int
 
 
@@ -132,7 +135,7 @@ class PredictionAppended(Event, frozen=True, array_like=True, gc=False, tag=8):
     """A record was appended to `current_predictions`; `apply` appends it and remembers its rollout."""
 
     variable: int
-    record: Raw
+    record: JsonDict
     source: int
 
 
@@ -173,14 +176,14 @@ class EditedFromOutside(Event, frozen=True, array_like=True, gc=False, tag=12):
     """A person changed a value by hand, not the program. `apply` replaces the value at `path`.
 
     Attributes:
-        path: Raw array from the variable's value to the place, empty for the whole value.
-        value: Raw new value.
+        path: Steps from the variable's value to the place, empty for the whole value.
+        value: The new value.
         note: Why, in words.
     """
 
     variable: int
-    path: Raw
-    value: Raw
+    path: list[str | int]
+    value: Any
     note: str
 
 

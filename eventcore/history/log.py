@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from eventcore.errors import EventTooLarge, OutcomeUnknown, StorageError, StoreClosed
-from eventcore.history.backend import Backend, Block, RunRow, StoredSnapshot
+from eventcore.history.backend import Backend, Block, Posting, RunRow, StoredSnapshot
 from eventcore.history.codec import encoder, pack_block
 from eventcore.history.events import VOCABULARY, Event
 from eventcore.history.index import Indexer
@@ -53,7 +53,7 @@ class Log:
         # One attribute, replaced as a whole: whoever reads it without the lock sees a consistent pair.
         self._buffer: tuple[int, list[Event]] = (row.head, [])
         self._bytes = 0
-        self._snapshot: tuple[int, bytes] | None = None
+        self._snapshots: list[tuple[int, bytes]] = []
         self._committed = threading.Condition()
         self._waiting = 0
 
@@ -110,7 +110,7 @@ class Log:
 
     def offer_snapshot(self, encoded: bytes) -> None:
         """Hand over an encoded state that stands at the present head. The caller holds `lock`."""
-        self._snapshot = (self.head, encoded)
+        self._snapshots.append((self.head, encoded))
 
     def flush(self) -> int:
         """Return the head once everything appended so far is durable.
@@ -119,7 +119,7 @@ class Log:
             StorageError: The commit failed; the message says what is durable.
         """
         target = self.head
-        if self.durable < target or self._snapshot is not None:
+        if self.durable < target or self._snapshots:
             self._committer.arm(self)
             with self._committed:
                 self._waiting += 1
@@ -138,7 +138,7 @@ class Log:
             return False
         if not self._committer.running():
             raise StoreClosed(f"cannot flush run {self.row.name!r}: its store was closed, or this is a forked child")
-        return self.durable < target or self._snapshot is not None
+        return self.durable < target or bool(self._snapshots)
 
     def commit(self) -> None:
         """Commit everything pending. Called by the committer thread only."""
@@ -146,35 +146,40 @@ class Log:
             base, batch = self._buffer
             self._buffer = (base + len(batch), [])
             self._bytes = 0
-            snapshot = self._snapshot
+            snapshots = list(self._snapshots)
         first = base + 1
-        if self.failure is None and (batch or snapshot):
+        if self.failure is None and (batch or snapshots):
             try:
-                self._write(first, batch, snapshot)
+                self._write(first, batch, snapshots)
                 self.durable = max(self.durable, first + len(batch) - 1)
             except Exception as error:
                 self._fail(error)
         with self._committed:
-            if self._snapshot is snapshot:
-                self._snapshot = None
+            del self._snapshots[: len(snapshots)]
             self._committed.notify_all()
 
     def _fail(self, error: Exception) -> None:
         known = isinstance(error, StorageError)
         self.failure = error if known else OutcomeUnknown(f"cannot commit to run {self.row.name!r}: {error!r}")
 
-    def _write(self, first: int, batch: Sequence[Event], snapshot: tuple[int, bytes] | None) -> None:
+    def _write(self, first: int, batch: Sequence[Event], snapshots: list[tuple[int, bytes]]) -> None:
         blocks: list[Block] = []
-        postings = []
-        seq = first
+        postings: list[Posting] = []
+        seq, head = first, first - 1
         for part, payload in _cut(batch):
             data = pack_block(self.row.id, seq, len(part), self.row.epoch, VOCABULARY, payload)
             blocks.append(Block(seq, seq + len(part) - 1, data))
             self._indexer.feed(seq, part)
             seq += len(part)
             postings += self._indexer.take(seq - 1)
-        stored = StoredSnapshot(snapshot[0], pack(snapshot[1])) if snapshot else None
-        self.backend.append(self.row.id, first - 1, self.row.epoch, blocks, stored, postings)
+        for at, encoded in snapshots:
+            # A commit carries one snapshot, and no snapshot stands beyond what is committed with it.
+            ready = [block for block in blocks if block.first_seq <= at]
+            self.backend.append(self.row.id, head, self.row.epoch, ready, StoredSnapshot(at, pack(encoded)))
+            head = ready[-1].last_seq if ready else head
+            blocks = blocks[len(ready) :]
+        if blocks or postings:
+            self.backend.append(self.row.id, head, self.row.epoch, blocks, None, postings)
 
 
 def _cut(batch: Sequence[Event]) -> Iterator[tuple[Sequence[Event], bytes]]:

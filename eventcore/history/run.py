@@ -22,7 +22,7 @@ from eventcore.history.reading import Reader
 from eventcore.history.scope import Scope, current, process_scope
 from eventcore.history.snapshots import SNAPSHOT_FLOOR, due
 from eventcore.history.sources import Sources, user_frame
-from eventcore.history.state import State, VariableState, apply, encode_state
+from eventcore.history.state import State, VariableState, apply, encode_state, size_of
 from eventcore.history.timetravel import Change, Difference, changes, differences
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class Run:
             DuplicateName: Another object that is still in use has the same path.
         """
         self.require_free(event.path, owner)
-        self.record(event, len(bytes(event.schema)) + len(bytes(event.value)) + len(event.path))
+        self.record(event, size_of(event.schema) + size_of(event.value) + len(event.path))
         self._owners[event.path] = weakref.ref(owner)
         self._declared.add(event.path)
         return self.live.slot(event.path)

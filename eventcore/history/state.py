@@ -14,8 +14,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from eventcore.errors import CorruptLog, NotFound
 from eventcore.history import events as e
 from eventcore.history.codec import DECODE_ERRORS, decode_json, encoder
@@ -23,6 +21,8 @@ from eventcore.history.patches import Wrap, perform, plain
 
 PREDICTIONS = "current_predictions"
 """The field whose records carry their rollout; its list object stays the same for ever."""
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 _WITH_ROLLOUTS = (PREDICTIONS, "predictions")
 
@@ -40,7 +40,7 @@ class VariableState:
     Attributes:
         number: Number of the variable in its run.
         path: Its path.
-        schema: JSON schema as MessagePack.
+        schema: JSON schema; never changed in place.
         value: The whole value; in a live state its containers are recording views.
         trainable: Whether optimizers may rewrite it.
         own: The variable's own flag.
@@ -55,8 +55,8 @@ class VariableState:
     def __init__(self, event: e.VariableDeclared) -> None:
         self.number = event.variable
         self.path = event.path
-        self.schema: bytes = bytes(event.schema)
-        self.value: dict[str, Any] = decode_json(event.value)
+        self.schema: dict[str, Any] = event.schema
+        self.value: dict[str, Any] = plain(event.value)
         self.trainable = event.trainable
         self.own = event.own
         self.reason = event.reason
@@ -65,11 +65,11 @@ class VariableState:
         self.wrap: Wrap | None = None
 
     def enter(self, value: Any, container: Any) -> Any:
-        """Return a decoded value in the form this state keeps."""
-        return value if self.wrap is None else self.wrap(value, container)
+        """Return an event's value in the form this state keeps, sharing no container with the event."""
+        return _copied(value) if self.wrap is None else self.wrap(value, container)
 
     def put(self, field: str, value: Any) -> None:
-        """Store a decoded value; the list of current predictions keeps its identity."""
+        """Store a value; the list of current predictions keeps its identity."""
         if field == PREDICTIONS:
             held = self.value.get(field)
             if isinstance(held, list) and isinstance(value, list):
@@ -78,7 +78,7 @@ class VariableState:
         dict.__setitem__(self.value, field, self.enter(value, self.value))
 
     def replace(self, value: dict[str, Any]) -> None:
-        """Store a decoded whole value."""
+        """Store a whole value."""
         for field in [field for field in self.value if field not in value]:
             dict.__delitem__(self.value, field)
         for field, item in value.items():
@@ -90,6 +90,18 @@ class VariableState:
         for step in path:
             place = dict.__getitem__(place, step) if isinstance(place, dict) else list.__getitem__(place, step)
         return place
+
+
+def _copied(value: Any) -> Any:
+    """Return a plain value that shares nothing; a record goes on remembering its rollout."""
+    kind = type(value)
+    if kind is str or kind is int or kind is float:
+        return value
+    if kind is PredictionRecord:
+        record = PredictionRecord(plain(value))
+        record.rollout = value.rollout
+        return record
+    return plain(value)
 
 
 class State:
@@ -106,7 +118,7 @@ class State:
         self._by_path: dict[str, VariableState] = {}
         self._former: dict[str, list[int]] = {}
         self.locked: set[str] = set()
-        self.programs: dict[str, bytes] = {}
+        self.programs: dict[str, dict[str, Any]] = {}
         self.sources: list[str] = []
         self.labels: dict[str, int] = {}
 
@@ -171,7 +183,7 @@ class State:
 
     def schema(self, variable: str) -> dict[str, Any]:
         """JSON schema of a variable."""
-        schema: dict[str, Any] = decode_json(self.slot(variable).schema)
+        schema: dict[str, Any] = plain(self.slot(variable).schema)
         return schema
 
     def trainable(self, variable: str) -> bool:
@@ -187,7 +199,7 @@ class State:
         if program not in self.programs:
             known = ", ".join(self.programs) or "none"
             raise NotFound(f"cannot find program {program!r} in this state; it has: {known}")
-        config: dict[str, Any] = decode_json(self.programs[program])
+        config: dict[str, Any] = plain(self.programs[program])
         return config
 
     def only(self, number: int, value: dict[str, Any]) -> VariableState:
@@ -259,6 +271,16 @@ def digest_of(value: Any) -> str:
     return hashlib.blake2b(text, digest_size=32).hexdigest()
 
 
+def size_of(value: Any) -> int:
+    """About how many bytes a JSON value takes in the log; exact for containers."""
+    kind = type(value)
+    if kind is str:
+        return len(value) + 5 if value.isascii() else len(value.encode()) + 5
+    if kind in _SCALARS:
+        return 9
+    return len(encoder.encode(value))
+
+
 # --- apply -------------------------------------------------------------------------------------
 
 
@@ -275,26 +297,22 @@ def _declared(state: State, event: e.VariableDeclared) -> None:
 
 def _updated(state: State, event: e.VariableUpdated) -> None:
     slot = state._slots[event.variable]
-    payload: dict[str, Any] = decode_json(event.payload)
-    if slot.wrap is None and PREDICTIONS not in payload:
-        slot.value.update(payload)
-        return
-    for field, value in payload.items():
+    for field, value in event.payload.items():
         slot.put(field, value)
 
 
 def _assigned(state: State, event: e.VariableAssigned) -> None:
-    state.slot(event.variable).replace(decode_json(event.value))
+    state.slot(event.variable).replace(event.value)
 
 
 def _patched(state: State, event: e.ValuePatched) -> None:
     slot = state.slot(event.variable)
-    perform(slot.container(decode_json(event.path)), event.op, decode_json(event.args), slot.enter)
+    perform(slot.container(event.path), event.op, event.args, slot.enter)
 
 
 def _prediction(state: State, event: e.PredictionAppended) -> None:
     slot = state.slot(event.variable)
-    record = PredictionRecord(decode_json(event.record))
+    record = PredictionRecord(event.record)
     record.rollout = event.rollout
     records = slot.value[PREDICTIONS]
     list.append(records, slot.enter(record, records))
@@ -308,11 +326,11 @@ def _trainability(state: State, event: e.TrainabilityChanged) -> None:
 
 def _edited(state: State, event: e.EditedFromOutside) -> None:
     slot = state.slot(event.variable)
-    path, value = decode_json(event.path), decode_json(event.value)
+    path, value = event.path, event.value
     if not path:
         slot.replace(value)
     elif len(path) == 1:
-        slot.put(path[0], value)
+        slot.put(str(path[0]), value)
     else:
         perform(slot.container(path[:-1]), 0, [path[-1], value], slot.enter)
 
@@ -324,7 +342,7 @@ def _source(state: State, event: e.SourceSeen) -> None:
 
 
 def _program(state: State, event: e.ProgramDeclared) -> None:
-    state.programs[event.program] = bytes(event.config)
+    state.programs[event.program] = event.config
 
 
 def _locked(state: State, event: e.TrackerLocked) -> None:
@@ -371,11 +389,22 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
     """
     seq = first_seq
     find = _handler
+    slots = state._slots
     try:
         for event in events:
-            handler = find(type(event))
-            if handler is not None:
-                handler(state, event)
+            kind = type(event)
+            if kind is e.VariableUpdated:  # `_updated` without its calls: most events of a log are these
+                slot = slots[event.variable]  # type: ignore[attr-defined]
+                enter_plain = slot.wrap is None
+                for field, value in event.payload.items():  # type: ignore[attr-defined]
+                    if enter_plain and type(value) in _SCALARS:
+                        slot.value[field] = value
+                    else:
+                        slot.put(field, value)
+            elif kind is not e.FieldRead:
+                handler = find(kind)
+                if handler is not None:
+                    handler(state, event)
             seq += 1
     except (LookupError, TypeError, AttributeError, ValueError, *DECODE_ERRORS) as error:
         raise CorruptLog(f"cannot fold event {seq}: it does not fit the state before it ({error!r})", seq) from error
@@ -388,13 +417,12 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
 def encode_state(state: State) -> bytes:
     """Encode a whole state as MessagePack."""
     slots = [
-        (s.number, s.path, msgspec.Raw(s.schema), s.value, s.trainable, s.own, s.reason, s.origin, s.description,
+        (s.number, s.path, s.schema, s.value, s.trainable, s.own, s.reason, s.origin, s.description,
          _rollouts(s))
         for s in state._by_path.values()
     ]  # fmt: skip
-    programs = {name: msgspec.Raw(config) for name, config in state.programs.items()}
     return encoder.encode(
-        (state._next, slots, sorted(state.locked), programs, state.sources, state.labels, state._former)
+        (state._next, slots, sorted(state.locked), state.programs, state.sources, state.labels, state._former)
     )
 
 
@@ -406,12 +434,11 @@ def decode_state(data: bytes) -> State:
     """
     state = State()
     try:
-        state._next, slots, locked, programs, state.sources, state.labels, state._former = decode_json(data)
+        state._next, slots, locked, state.programs, state.sources, state.labels, state._former = decode_json(data)
         for row in slots:
             slot = _decode_slot(row)
             state._slots[slot.number] = state._by_path[slot.path] = slot
         state.locked = set(locked)
-        state.programs = {name: encoder.encode(config) for name, config in programs.items()}
     except (LookupError, TypeError, ValueError, *DECODE_ERRORS) as error:
         raise CorruptLog(f"cannot decode a snapshot: {error!r}") from error
     return state
@@ -428,9 +455,8 @@ def _rollouts(slot: VariableState) -> dict[str, list[str | None]]:
 
 def _decode_slot(row: list[Any]) -> VariableState:
     slot = VariableState.__new__(VariableState)
-    slot.number, slot.path, schema, slot.value, slot.trainable, slot.own = row[:6]
+    slot.number, slot.path, slot.schema, slot.value, slot.trainable, slot.own = row[:6]
     slot.reason, slot.origin, slot.description, rollouts = row[6:]
-    slot.schema = encoder.encode(schema)
     slot.wrap = None
     for field, owners in rollouts.items():
         records = [PredictionRecord(record) for record in slot.value[field]]

@@ -15,8 +15,6 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec import Raw
-
 from eventcore.errors import (
     ConcurrentAppend,
     DuplicateName,
@@ -184,8 +182,7 @@ class Store:
         seed = decode_json(row.meta)["seed"] if row.meta else DEFAULT_SEED
         run = Run(self, reader, Log(self.backend, row, self._committer, _indexer(reader, row)), state, seed)
         self._runs[row.id] = run
-        facts = encoder.encode({**run_facts(), "resumed": resumed})
-        run.record(e.RunStarted(*run.stamp(), seed=seed, facts=Raw(facts)), len(facts))
+        run.record(e.RunStarted(*run.stamp(), seed=seed, facts={**run_facts(), "resumed": resumed}), 512)
         return run
 
     def _free_name(self, name: str) -> str:

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, KeysView, ValuesView
 from typing import Any
 
-from msgspec import Raw
-
 from eventcore.errors import InvalidValue, TracingError, WrongType
 from eventcore.history import events as e
 from eventcore.history import patches as p
-from eventcore.history.codec import encoder
 from eventcore.history.patches import plain
 from eventcore.history.run import Run
 from eventcore.history.scope import Scope, current, current_run, process_scope
-from eventcore.history.state import PREDICTIONS
+from eventcore.history.state import PREDICTIONS, size_of
 from eventcore.history.values import canonical
 from eventcore.models.conversion import json_of, schema_of
 from eventcore.models.naming import auto_name
@@ -68,7 +65,6 @@ class Variable:
         self.data_model = data_model
         self._schema, value = _first_value(initializer, data_model, self._path)
         self._validator: Validator = validator_for(self._schema)
-        self._schema_bytes = encoder.encode(self._schema)
         self._description = description if description is not None else str(self._schema.get("description", ""))
         self._where = f"variable {self._path!r}"
         self.requested = bool(trainable)
@@ -96,20 +92,20 @@ class Variable:
         """Declare in the first run; a value an earlier process left there under the same schema goes on."""
         origin = None
         left = run.inherited(self._path)
-        if left is not None and left.schema == self._schema_bytes:
+        if left is not None and left.schema == self._schema:
             value = plain(left.value)
             self.own_trainable = left.own and self.own_trainable
             origin = f"run {run.name!r} at seq {run.head}"
-        slot = run.declare(self, self._declaration(run, encoder.encode(value), origin))
+        slot = run.declare(self, self._declaration(run, value, origin))
         self._binding = Binding(self, self._path, run, slot)
         self._run = run
         self._number = slot.number
         self._root = self._binding.root
 
-    def _declaration(self, run: Run, value: bytes, origin: str | None) -> e.VariableDeclared:
+    def _declaration(self, run: Run, value: dict[str, Any], origin: str | None) -> e.VariableDeclared:
         source = run.source()
         return e.VariableDeclared(
-            *run.stamp(), run.live.next_number, self._path, Raw(self._schema_bytes), Raw(value), self.trainable,
+            *run.stamp(), run.live.next_number, self._path, self._schema, value, self.trainable,
             self.own_trainable, self.downgrade_reason, origin, self._description, source,
         )  # fmt: skip
 
@@ -167,7 +163,7 @@ class Variable:
             run.record(e.FieldRead(*run.stamp(), 0, None))  # raises, saying why it cannot be written
         old = self._run
         old.live  # noqa: B018 - catches up after an interrupt before the value is copied
-        value = encoder.encode(self._root)
+        value = plain(self._root)
         run.require_free(self._path, self)
         slot = run.declare(self, self._declaration(run, value, f"run {old.name!r} of {old.store.url} at seq {old.head}"))
         self._binding.move(run, slot)
@@ -192,7 +188,7 @@ class Variable:
 
     def _move_back(self, run: Run) -> None:
         """Declare again in the same run: another variable of the same path took the place and is gone."""
-        slot = run.declare(self, self._declaration(run, encoder.encode(self._root), f"the object before, in {run.name!r}"))
+        slot = run.declare(self, self._declaration(run, plain(self._root), f"the object before, in {run.name!r}"))
         self._binding.move(run, slot)
         self._number = slot.number
 
@@ -285,10 +281,9 @@ class Variable:
         payload = self._validator.check_update(given, self._where)
         if not payload:
             return
-        encoded = encoder.encode(payload)
         run = self._run
-        event = e.VariableUpdated(*run.stamp(), self._number, Raw(encoded), run.source())
-        run.record(event, len(encoded))
+        event = e.VariableUpdated(*run.stamp(), self._number, payload, run.source())
+        run.record(event, _size(payload))
         self._binding.note(event, payload)
 
     def _is_live(self, field: object, value: object) -> bool:
@@ -321,10 +316,9 @@ class Variable:
             root.clear()
             root.update(checked)
             return
-        encoded = encoder.encode(checked)
         run = self._run
-        event = e.VariableAssigned(*run.stamp(), self._number, Raw(encoded), run.source(), origin)
-        run.record(event, len(encoded))
+        event = e.VariableAssigned(*run.stamp(), self._number, checked, run.source(), origin)
+        run.record(event, size_of(checked))
         self._binding.note(event, None)
 
     def patch(self, view: View, op: int, args: list[Any]) -> None:
@@ -342,12 +336,10 @@ class Variable:
             path = path_of(view)
             checked = self._check_patch(view, path, op, args)
             if op == p.APPEND and path == [PREDICTIONS] and self.eligible:
-                encoded = encoder.encode(checked[0])
-                event: e.Event = e.PredictionAppended(*run.stamp(), self._number, Raw(encoded), source)
+                event: e.Event = e.PredictionAppended(*run.stamp(), self._number, checked[0], source)
             else:
-                place, encoded = encoder.encode(path), encoder.encode(checked)
-                event = e.ValuePatched(*run.stamp(), self._number, Raw(place), op, Raw(encoded), source)
-            run.record(event, len(encoded) + 16)
+                event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, source)
+            run.record(event, size_of(checked) + 16)
             self._binding.note(event, (path[0],) if path else None)
 
     def _check_patch(self, view: View, path: list[str | int], op: int, args: list[Any]) -> list[Any]:
@@ -475,6 +467,13 @@ def _require_defaults(schema: dict[str, Any], where: str) -> None:
             f"cannot create {where}: a Trainable needs a default for every field, and {', '.join(lacking)} "
             "has none; add default= to the Field"
         )
+
+
+def _size(payload: dict[str, Any]) -> int:
+    size = 0
+    for field, value in payload.items():
+        size += len(field) + size_of(value)
+    return size
 
 
 def _keep(value: Any, container: Any) -> Any:
