@@ -1,3 +1,111 @@
-"""The public names of eventcore, and nothing else."""
+"""The public names of eventcore, and nothing else.
 
-__version__ = "0.1.0"
+Every name is imported from its home when it is first used, so `import eventcore` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from eventcore._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from eventcore import errors as errors
+    from eventcore import ops as ops
+    from eventcore import saving as saving
+    from eventcore import testing as testing
+    from eventcore.errors import EventcoreError as EventcoreError
+    from eventcore.history.run import Run as Run
+    from eventcore.history.state import State as State
+    from eventcore.history.store import Store as Store
+    from eventcore.history.store import open as open
+    from eventcore.history.store import set_seed as set_seed
+    from eventcore.models.data_model import DataModel as DataModel
+    from eventcore.models.field import Field as Field
+    from eventcore.models.json_data_model import JsonDataModel as JsonDataModel
+    from eventcore.models.symbolic import SymbolicDataModel as SymbolicDataModel
+    from eventcore.models.trainable import Instructions as Instructions
+    from eventcore.models.trainable import Prediction as Prediction
+    from eventcore.models.trainable import Trainable as Trainable
+    from eventcore.models.trainable import is_trainable as is_trainable
+    from eventcore.modules.core import And as And
+    from eventcore.modules.core import Concat as Concat
+    from eventcore.modules.core import Identity as Identity
+    from eventcore.modules.core import InMask as InMask
+    from eventcore.modules.core import Lambda as Lambda
+    from eventcore.modules.core import Not as Not
+    from eventcore.modules.core import Or as Or
+    from eventcore.modules.core import OutMask as OutMask
+    from eventcore.modules.core import Xor as Xor
+    from eventcore.modules.hooks import Hook as Hook
+    from eventcore.modules.input import Input as Input
+    from eventcore.modules.module import Module as Module
+    from eventcore.modules.waiting import wait as wait
+    from eventcore.programs.program import Program as Program
+    from eventcore.programs.sequential import Sequential as Sequential
+    from eventcore.session import clear_session as clear_session
+    from eventcore.variables import Initializer as Initializer
+    from eventcore.variables import Variable as Variable
+    from eventcore.variables import initializers as initializers
+    from eventcore.variables import name_scope as name_scope
+
+_HOMES = {
+    "And": "eventcore.modules.core",
+    "Concat": "eventcore.modules.core",
+    "DataModel": "eventcore.models.data_model",
+    "EventcoreError": "eventcore.errors",
+    "Field": "eventcore.models.field",
+    "Hook": "eventcore.modules.hooks",
+    "Identity": "eventcore.modules.core",
+    "InMask": "eventcore.modules.core",
+    "Initializer": "eventcore.variables.initializers",
+    "Input": "eventcore.modules.input",
+    "Instructions": "eventcore.models.trainable",
+    "JsonDataModel": "eventcore.models.json_data_model",
+    "Lambda": "eventcore.modules.core",
+    "Module": "eventcore.modules.module",
+    "Not": "eventcore.modules.core",
+    "Or": "eventcore.modules.core",
+    "OutMask": "eventcore.modules.core",
+    "Prediction": "eventcore.models.trainable",
+    "Program": "eventcore.programs.program",
+    "Run": "eventcore.history.run",
+    "Sequential": "eventcore.programs.sequential",
+    "State": "eventcore.history.state",
+    "Store": "eventcore.history.store",
+    "SymbolicDataModel": "eventcore.models.symbolic",
+    "Trainable": "eventcore.models.trainable",
+    "Variable": "eventcore.variables.variable",
+    "Xor": "eventcore.modules.core",
+    "clear_session": "eventcore.session",
+    "is_trainable": "eventcore.models.trainable",
+    "name_scope": "eventcore.variables.scope",
+    "open": "eventcore.history.store",
+    "set_seed": "eventcore.history.store",
+    "wait": "eventcore.modules.waiting",
+}
+_MODULES = {
+    "errors": "eventcore.errors",
+    "initializers": "eventcore.variables.initializers",
+    "ops": "eventcore.ops",
+    "saving": "eventcore.saving",
+    "testing": "eventcore.testing",
+}
+
+__all__ = sorted([*_HOMES, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        found: Any = importlib.import_module(_MODULES[name])
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'eventcore' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
