@@ -93,7 +93,46 @@ _MODULES = {
     "testing": "eventcore.testing",
 }
 
-__all__ = sorted([*_HOMES, *_MODULES])
+__all__ = [
+    "And",
+    "Concat",
+    "DataModel",
+    "EventcoreError",
+    "Field",
+    "Hook",
+    "Identity",
+    "InMask",
+    "Initializer",
+    "Input",
+    "Instructions",
+    "JsonDataModel",
+    "Lambda",
+    "Module",
+    "Not",
+    "Or",
+    "OutMask",
+    "Prediction",
+    "Program",
+    "Run",
+    "Sequential",
+    "State",
+    "Store",
+    "SymbolicDataModel",
+    "Trainable",
+    "Variable",
+    "Xor",
+    "clear_session",
+    "errors",
+    "initializers",
+    "is_trainable",
+    "name_scope",
+    "open",
+    "ops",
+    "saving",
+    "set_seed",
+    "testing",
+    "wait",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -221,7 +221,9 @@ class Backend(ABC):
 
         row = self.run(run)
         if row is None:
-            raise NotFound(f"cannot read the head of run {run}: it is not in {self.url}; it may have been deleted")
+            raise NotFound(
+                f"cannot read the head of run {run}: it is not in {self.url}; it may have been deleted"
+            )
         return row.head
 
     def problems(self) -> Iterator[Problem]:

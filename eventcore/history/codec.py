@@ -115,7 +115,9 @@ def decompress(flags: int, stored: bytes | memoryview, size: int) -> bytes:
     import zstandard
 
     if size > MAX_PAYLOAD:
-        raise CorruptLog(f"cannot decompress a payload of {size} bytes: at most {MAX_PAYLOAD} are ever written")
+        raise CorruptLog(
+            f"cannot decompress a payload of {size} bytes: at most {MAX_PAYLOAD} are ever written"
+        )
     found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
     if found is None:
         found = _local.decompressor = zstandard.ZstdDecompressor()
@@ -156,7 +158,9 @@ def read_header(data: bytes | memoryview) -> BlockHeader:
     if zlib.crc32(body[HEADER_SIZE:], zlib.crc32(body[: _HEADER.size])) != crc:
         raise CorruptLog(f"cannot read the block at seq {first}: its CRC does not match its bytes", seq=first)
     if version > FORMAT:
-        raise UnknownFormat(f"cannot read a block of format {version}: this eventcore reads up to {FORMAT}; upgrade")
+        raise UnknownFormat(
+            f"cannot read a block of format {version}: this eventcore reads up to {FORMAT}; upgrade"
+        )
     return BlockHeader(flags, vocabulary, run, first, count, epoch, size)
 
 

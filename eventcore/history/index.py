@@ -49,7 +49,8 @@ class Indexer:
         if self._count < CHUNK or not self._seqs:
             return []
         postings = [
-            Posting(variable, last_seq, _pack(self._first, seqs)) for variable, seqs in sorted(self._seqs.items())
+            Posting(variable, last_seq, _pack(self._first, seqs))
+            for variable, seqs in sorted(self._seqs.items())
         ]
         self._first, self._count, self._seqs = last_seq + 1, 0, {}
         return postings
@@ -83,5 +84,3 @@ def unpack(posting: Posting) -> tuple[int, list[int]]:
     except DECODE_ERRORS as error:
         raise CorruptLog(f"cannot read the index of variable {posting.variable}: {error}") from error
     return first, seqs
-
-

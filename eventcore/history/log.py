@@ -137,7 +137,9 @@ class Log:
         if self.failure is not None:
             return False
         if not self._committer.running():
-            raise StoreClosed(f"cannot flush run {self.row.name!r}: its store was closed, or this is a forked child")
+            raise StoreClosed(
+                f"cannot flush run {self.row.name!r}: its store was closed, or this is a forked child"
+            )
         return self.durable < target or bool(self._snapshots)
 
     def commit(self) -> None:
@@ -160,7 +162,9 @@ class Log:
 
     def _fail(self, error: Exception) -> None:
         known = isinstance(error, StorageError)
-        self.failure = error if known else OutcomeUnknown(f"cannot commit to run {self.row.name!r}: {error!r}")
+        self.failure = (
+            error if known else OutcomeUnknown(f"cannot commit to run {self.row.name!r}: {error!r}")
+        )
 
     def _write(self, first: int, batch: Sequence[Event], snapshots: list[tuple[int, bytes]]) -> None:
         blocks: list[Block] = []

@@ -19,8 +19,8 @@ _WRITER = re.compile(r"^process (\d+) started (\S+) on (\S+), eventcore (\S+), o
 def describe_self() -> str:
     """Describe this process and this opening."""
     pid = os.getpid()
-    opening = uuid.uuid4().hex[:12]
-    return f"process {pid} started {_started(pid)} on {platform.node() or '-'}, eventcore {__version__}, opening {opening}"
+    host, opening = platform.node() or "-", uuid.uuid4().hex[:12]
+    return f"process {pid} started {_started(pid)} on {host}, eventcore {__version__}, opening {opening}"
 
 
 def is_alive(writer: str) -> bool:

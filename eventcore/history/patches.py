@@ -93,7 +93,9 @@ def _perform_list(container: list[Any], op: int, args: list[Any], wrap: Wrap) ->
     elif op == REORDER:
         _list_set(container, slice(None), [list.__getitem__(container, old) for old in args[0]])
     elif op == REPEAT:
-        copies = [wrap(plain(item), container) for _ in range(args[0] - 1) for item in list.__iter__(container)]
+        copies = [
+            wrap(plain(item), container) for _ in range(args[0] - 1) for item in list.__iter__(container)
+        ]
         list.extend(container, copies) if args[0] > 0 else _list_clear(container)
     elif op == DROP:
         _list_del(container, slice(*args))

@@ -57,7 +57,9 @@ class Reader:
     def _row(self, run: int) -> RunRow:
         row = self.backend.run(run)
         if row is None:
-            raise NotFound(f"cannot read run {run}: it is not in {self.backend.url}; it may have been deleted")
+            raise NotFound(
+                f"cannot read run {run}: it is not in {self.backend.url}; it may have been deleted"
+            )
         return row
 
     def head(self) -> int:
@@ -103,7 +105,9 @@ class Reader:
                 f"bound the memory of an in-memory run; read from {kept} on, or open a store on disk",
                 seq=first,
             )
-        return CorruptLog(f"cannot read events {first} to {last} of run {self.name!r}: they are missing", seq=first)
+        return CorruptLog(
+            f"cannot read events {first} to {last} of run {self.name!r}: they are missing", seq=first
+        )
 
     def chunks(self, first: int, last: int) -> Iterator[tuple[int, list[Event]]]:
         """Yield (first seq, decoded events) block by block, trimmed to `first..last`."""
@@ -155,10 +159,15 @@ class Reader:
         """Yield (seq, event) of one variable by the index; stretches without an index are scanned."""
         for part in self.segments(first, last):
             try:
-                postings = [unpack_posting(posting)[1] for posting in self.backend.postings(part.run, variable)]
+                postings = [
+                    unpack_posting(posting)[1] for posting in self.backend.postings(part.run, variable)
+                ]
                 tail = max(part.first, self.backend.indexed_to(part.run) + 1)
             except CorruptLog:
-                postings, tail = [], part.first  # a damaged index costs time, never truth; `verify` reports it
+                postings, tail = (
+                    [],
+                    part.first,
+                )  # a damaged index costs time, never truth; `verify` reports it
             yield from self.events_at(s for seqs in postings for s in seqs if part.first <= s <= part.last)
             for seq, event in self.events(tail, part.last):
                 if getattr(event, "variable", None) == variable:
@@ -206,8 +215,7 @@ class Reader:
         while True:
             head = self.head()
             if head >= first:
-                for seq, event in self.events(first, head):
-                    yield seq, event
+                yield from self.events(first, head)
                 first = head + 1
                 pause, quiet_since = POLL[0], time.monotonic()
             elif timeout is not None and time.monotonic() - quiet_since >= timeout:

@@ -11,7 +11,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -373,7 +373,9 @@ class Run:
             found = self._concerning(reader, variable, first, last)
         return (Record(seq, event) for seq, event in found if wanted is None or isinstance(event, wanted))
 
-    def _concerning(self, reader: Reader, variable: Any, first: int, last: int) -> Iterator[tuple[int, e.Event]]:
+    def _concerning(
+        self, reader: Reader, variable: Any, first: int, last: int
+    ) -> Iterator[tuple[int, e.Event]]:
         numbers = self.at(reader.head()).numbers(variable_path(variable))
         for number in numbers:
             yield from reader.concerning(number, first, last)
@@ -456,6 +458,21 @@ class Run:
             )
         return self.store.start_fork(self, name, self.seq(wanted))
 
+    def program(self, at: int | str | None = None) -> Any:
+        """Return the program this run declared, with the values it had, callable.
+
+        In a run open for writing, and without `at`, the program lives in this run. Otherwise it is built in a
+        scratch run in memory, so that it cannot write into the past.
+
+        Args:
+            at: Seq to go back to; None for the head.
+
+        Raises:
+            NotFound: No program was declared.
+            UnknownClass: Its class is not among those the user's code has defined.
+        """
+        return program_factory(self, None if at is None else self.seq(at))
+
     # --- scope ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Run:
@@ -489,6 +506,21 @@ class Run:
             self.store.release(self)
 
 
+def _no_programs(run: Run, at: int | None) -> Any:
+    raise NotFound(
+        f"cannot build the program of run {run.name!r}: import eventcore first, which knows programs"
+    )
+
+
+program_factory: Callable[[Run, int | None], Any] = _no_programs
+
+
+def set_program_factory(factory: Callable[[Run, int | None], Any]) -> None:
+    """Say how a program is built from a run; `eventcore.saving` does, since the engine knows no programs."""
+    global program_factory
+    program_factory = factory
+
+
 def variable_path(variable: Any) -> str:
     """Return the path of a Variable, or the string itself."""
     path = getattr(variable, "path", variable)
@@ -503,4 +535,3 @@ def _kind(kind: str | type[e.Event] | None) -> type[e.Event] | None:
     if kind not in e.KINDS:
         raise InvalidValue(f"cannot filter by kind {kind!r}: the kinds are {', '.join(sorted(e.KINDS))}")
     return e.KINDS[kind]
-

@@ -58,7 +58,9 @@ def _large(stored: memoryview, size: int) -> bytes:
     import zstandard
 
     if size > MAX_STATE or zstandard.frame_content_size(stored) != size:
-        raise CorruptLog(f"cannot read a snapshot that promises {size} bytes: at most {MAX_STATE} are ever stored")
+        raise CorruptLog(
+            f"cannot read a snapshot that promises {size} bytes: at most {MAX_STATE} are ever stored"
+        )
     return zstandard.ZstdDecompressor().decompress(stored, max_output_size=size)
 
 

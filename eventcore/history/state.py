@@ -50,7 +50,18 @@ class VariableState:
         wrap: Applied to values that enter; None keeps them plain.
     """
 
-    __slots__ = ("description", "number", "origin", "own", "path", "reason", "schema", "trainable", "value", "wrap")
+    __slots__ = (
+        "description",
+        "number",
+        "origin",
+        "own",
+        "path",
+        "reason",
+        "schema",
+        "trainable",
+        "value",
+        "wrap",
+    )
 
     def __init__(self, event: e.VariableDeclared) -> None:
         self.number = event.variable
@@ -88,7 +99,9 @@ class VariableState:
         """Return what lies at a path of keys and indexes."""
         place: Any = self.value
         for step in path:
-            place = dict.__getitem__(place, step) if isinstance(place, dict) else list.__getitem__(place, step)
+            place = (
+                dict.__getitem__(place, step) if isinstance(place, dict) else list.__getitem__(place, step)
+            )
         return place
 
 
@@ -150,7 +163,9 @@ class State:
         if isinstance(variable, int):
             if variable in self._slots:
                 return self._slots[variable]
-            raise NotFound(f"cannot find variable number {variable} in this state; it has {list(self._slots)}")
+            raise NotFound(
+                f"cannot find variable number {variable} in this state; it has {list(self._slots)}"
+            )
         if variable in self._by_path:
             return self._by_path[variable]
         return self._by_path[resolve(variable, self._by_path)]
@@ -255,7 +270,9 @@ def resolve(name: str, paths: Iterable[str]) -> str:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise NotFound(f"cannot choose variable {name!r}: several paths end in it: {', '.join(matches)}; pass one")
+        raise NotFound(
+            f"cannot choose variable {name!r}: several paths end in it: {', '.join(matches)}; pass one"
+        )
     import difflib
 
     near = difflib.get_close_matches(name, [*known, *(path.rsplit("/", 1)[-1] for path in known)], 3, 0.4)
@@ -407,7 +424,9 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
                     handler(state, event)
             seq += 1
     except (LookupError, TypeError, AttributeError, ValueError, *DECODE_ERRORS) as error:
-        raise CorruptLog(f"cannot fold event {seq}: it does not fit the state before it ({error!r})", seq) from error
+        raise CorruptLog(
+            f"cannot fold event {seq}: it does not fit the state before it ({error!r})", seq
+        ) from error
     return state
 
 
@@ -434,7 +453,9 @@ def decode_state(data: bytes) -> State:
     """
     state = State()
     try:
-        state._next, slots, locked, state.programs, state.sources, state.labels, state._former = decode_json(data)
+        state._next, slots, locked, state.programs, state.sources, state.labels, state._former = decode_json(
+            data
+        )
         for row in slots:
             slot = _decode_slot(row)
             state._slots[slot.number] = state._by_path[slot.path] = slot

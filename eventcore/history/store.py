@@ -34,8 +34,8 @@ from eventcore.history.ownership import describe_self, is_alive
 from eventcore.history.reading import Reader
 from eventcore.history.run import Run
 from eventcore.history.scope import process_scope, set_default_run
-from eventcore.history.state import State
 from eventcore.history.startup import run_facts
+from eventcore.history.state import State
 from eventcore.history.transfer import copy_events
 from eventcore.history.urls import canonical_url, open_backend
 from eventcore.history.verify import Finding, verify_run
@@ -138,7 +138,7 @@ class Store:
         else:
             found = self._start(self._free_name(wanted) if row is not None else wanted, seed)
             if row is not None:
-                print(f"eventcore: run {wanted!r} exists; this one is {found.name!r}", file=sys.stderr)
+                _say(f"run {wanted!r} exists; this one is {found.name!r}")
         found.record_reads = record_reads
         found.budget = budget
         if process_scope.run is not found:
@@ -163,7 +163,9 @@ class Store:
         try:
             return self._writer(self.backend.claim(row.id, describe_self(), row.epoch), resumed=True)
         except ConcurrentAppend as error:
-            raise StoreBusy(f"cannot resume run {row.name!r}: another process took it meanwhile ({error})") from error
+            raise StoreBusy(
+                f"cannot resume run {row.name!r}: another process took it meanwhile ({error})"
+            ) from error
 
     def start_fork(self, parent: Run, name: str | None, at: int) -> Run:
         """Start a fork; `Run.fork` is the door to it."""
@@ -172,7 +174,11 @@ class Store:
         self._require_open("fork a run of")
         chosen = name if name is not None else self._free_name(f"{parent.name}-fork")
         row = self.backend.create_run(
-            chosen, parent=parent.number, forked_at=at, meta=self.row(parent.number).meta, writer=describe_self()
+            chosen,
+            parent=parent.number,
+            forked_at=at,
+            meta=self.row(parent.number).meta,
+            writer=describe_self(),
         )
         return self._writer(row, resumed=False)
 
@@ -249,7 +255,9 @@ class Store:
         mine = self._runs.get(row.id)
         if (mine is not None and mine.writable) or (row.writer and mine is None and is_alive(row.writer)):
             who = row.writer if mine is None else "this process"
-            raise StoreBusy(f"cannot delete run {row.name!r}: it is open for writing by {who}; close it first")
+            raise StoreBusy(
+                f"cannot delete run {row.name!r}: it is open for writing by {who}; close it first"
+            )
         self.backend.delete_run(row.id)
         self._runs.pop(row.id, None)
 
@@ -291,7 +299,9 @@ class Store:
         if self._closed:
             raise StoreClosed(f"cannot {what} {self.url}: it was closed; open it again")
         if self.backend.read_only:
-            raise StoreReadOnly(f"cannot {what} {self.url}: it was opened for reading; open it without read_only")
+            raise StoreReadOnly(
+                f"cannot {what} {self.url}: it was opened for reading; open it without read_only"
+            )
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a complete copy of the store to a path that does not exist; writing may go on meanwhile.
@@ -305,7 +315,9 @@ class Store:
         for run in list(self._runs.values()):
             run.flush()
         if not isinstance(self.backend, SupportsBackup):
-            raise InvalidValue(f"cannot back up {self.url}: its backend has no files; use program.save or import_run")
+            raise InvalidValue(
+                f"cannot back up {self.url}: its backend has no files; use program.save or import_run"
+            )
         self.backend.backup(target)
 
     def verify(self, run: str | None = None) -> list[Finding]:
@@ -344,7 +356,9 @@ class Store:
         wanted = run.name if name is None else name
         _check_name(wanted)
         if wanted in self:
-            raise DuplicateName(f"cannot copy run {run.name!r} to {self.url}: it has a run {wanted!r}; pass name=")
+            raise DuplicateName(
+                f"cannot copy run {run.name!r} to {self.url}: it has a run {wanted!r}; pass name="
+            )
         row = self.backend.create_run(wanted, meta=encoder.encode({"seed": run.seed}), writer=describe_self())
         copy_events(run.reader(), self.backend, row, last)
         self.backend.claim(row.id, "")
@@ -391,6 +405,11 @@ def _indexer(reader: Reader, row: RunRow) -> Indexer:
     return indexer
 
 
+def _say(text: str) -> None:
+    """Tell the person at the terminal; a warning could be turned into an error, a log could be off."""
+    sys.stderr.write(f"eventcore: {text}\n")
+
+
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not _NAME.match(name):
         raise InvalidValue(f"cannot name a run {name!r}: pass 1 to 200 printable characters without '/'")
@@ -413,7 +432,7 @@ def _close_all() -> None:
             store.close()
         except Exception as error:
             # At exit nobody can catch it; silence would hide a loss.
-            print(f"eventcore: closing {store.url} at exit: {error}", file=sys.stderr)
+            _say(f"closing {store.url} at exit: {error}")
 
 
 def _after_fork() -> None:

@@ -162,7 +162,9 @@ def variable_known(state: State, variable: str) -> bool:
 def _compare(path: str, pointer: str, a: Any, b: Any) -> Iterator[Difference]:
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys([*a, *b]):
-            yield from _compare_place(path, join_pointer(pointer, key), a.get(key, _MISSING), b.get(key, _MISSING))
+            yield from _compare_place(
+                path, join_pointer(pointer, key), a.get(key, _MISSING), b.get(key, _MISSING)
+            )
     elif isinstance(a, list) and isinstance(b, list):
         yield from _compare_lists(path, pointer, a, b)
     elif type(a) is not type(b) or a != b:

@@ -58,7 +58,9 @@ def backend_class(scheme: str) -> type[Any]:
     others = {point.name: point for point in entry_points(group=GROUP)}
     if scheme not in others:
         known = ", ".join(f"{name}:" for name in sorted({*_SHIPPED, *others}))
-        raise InvalidValue(f"cannot open a store of scheme {scheme!r}: known are {known}, or a bare path for LMDB")
+        raise InvalidValue(
+            f"cannot open a store of scheme {scheme!r}: known are {known}, or a bare path for LMDB"
+        )
     loaded: type[Any] = others[scheme].load()
     return loaded
 

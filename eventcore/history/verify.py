@@ -80,7 +80,10 @@ def _check_snapshot(reader: Reader, seq: int, state: State) -> Iterator[tuple[in
         yield seq, f"the snapshot at seq {seq} is damaged ({error}); the log itself is not affected"
         return
     if digest != state.digest:
-        yield seq, f"the snapshot at seq {seq} has digest {digest[:16]}, the fold of the log {state.digest[:16]}"
+        yield (
+            seq,
+            f"the snapshot at seq {seq} has digest {digest[:16]}, the fold of the log {state.digest[:16]}",
+        )
 
 
 def _check_index(reader: Reader, row: RunRow, seqs: dict[int, list[int]]) -> Iterator[tuple[int, str]]:

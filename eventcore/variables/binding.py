@@ -116,7 +116,11 @@ class Binding:
                 wrong.append(field)
                 self.slot.put(field, decode_json(expected))
             view = self.root.get(field)
-            if found == expected and isinstance(view, (RecordingDict, RecordingList)) and held_elsewhere(view):
+            if (
+                found == expected
+                and isinstance(view, (RecordingDict, RecordingList))
+                and held_elsewhere(view)
+            ):
                 self._exposed[field] = Exposure(expected)
             else:
                 del self._exposed[field]

@@ -21,9 +21,13 @@ class Initializer:
         InvalidValue: Neither `schema` nor `data_model`.
     """
 
-    def __init__(self, schema: dict[str, Any] | None = None, json: Any = None, data_model: Any = None) -> None:
+    def __init__(
+        self, schema: dict[str, Any] | None = None, json: Any = None, data_model: Any = None
+    ) -> None:
         if data_model is None and schema is None:
-            raise InvalidValue(f"cannot make {type(self).__name__}: received no schema; pass data_model= or schema=")
+            raise InvalidValue(
+                f"cannot make {type(self).__name__}: received no schema; pass data_model= or schema="
+            )
         self._schema: dict[str, Any] = schema_of(data_model if data_model is not None else schema)
         if json is None and data_model is not None and not isinstance(data_model, type):
             json = json_of(data_model)

@@ -65,7 +65,9 @@ class Variable:
         self.data_model = data_model
         self._schema, value = _first_value(initializer, data_model, self._path)
         self._validator: Validator = validator_for(self._schema)
-        self._description = description if description is not None else str(self._schema.get("description", ""))
+        self._description = (
+            description if description is not None else str(self._schema.get("description", ""))
+        )
         self._where = f"variable {self._path!r}"
         self.requested = bool(trainable)
         self.eligible = is_trainable(self._schema)
@@ -165,7 +167,9 @@ class Variable:
         old.live  # noqa: B018 - catches up after an interrupt before the value is copied
         value = plain(self._root)
         run.require_free(self._path, self)
-        slot = run.declare(self, self._declaration(run, value, f"run {old.name!r} of {old.store.url} at seq {old.head}"))
+        slot = run.declare(
+            self, self._declaration(run, value, f"run {old.name!r} of {old.store.url} at seq {old.head}")
+        )
         self._binding.move(run, slot)
         self._run = run
         self._number = slot.number
@@ -188,7 +192,9 @@ class Variable:
 
     def _move_back(self, run: Run) -> None:
         """Declare again in the same run: another variable of the same path took the place and is gone."""
-        slot = run.declare(self, self._declaration(run, plain(self._root), f"the object before, in {run.name!r}"))
+        slot = run.declare(
+            self, self._declaration(run, plain(self._root), f"the object before, in {run.name!r}")
+        )
         self._binding.move(run, slot)
         self._number = slot.number
 
@@ -351,7 +357,8 @@ class Variable:
             touched = list(checked[0]) if op == p.MERGE else list(view) if op == p.CLEAR else [checked[0]]
         deleting = op not in _ENTERING
         if not all(
-            self._validator.item_suffices((*path, place), deleting=deleting, where=self._where) for place in touched
+            self._validator.item_suffices((*path, place), deleting=deleting, where=self._where)
+            for place in touched
         ):
             self._rehearse(path, op, checked)
         return checked
@@ -416,7 +423,9 @@ class Variable:
         run = self._run
         if run.writable and run.usable and run.owns(self._path, self):
             stamp = run.stamp()
-            run.record(e.TrainabilityChanged(*stamp, self._number, self.trainable, self.own_trainable, reason))
+            run.record(
+                e.TrainabilityChanged(*stamp, self._number, self.trainable, self.own_trainable, reason)
+            )
 
     # --- as a data model -----------------------------------------------------------------------
 
@@ -436,7 +445,9 @@ class Variable:
 def _first_value(initializer: Any, data_model: Any, path: str) -> tuple[dict[str, Any], Any]:
     """Return (schema, first value) from the two arguments."""
     if initializer is None and data_model is None:
-        raise InvalidValue(f"cannot create variable {path!r} without a schema: pass data_model=, or an initializer")
+        raise InvalidValue(
+            f"cannot create variable {path!r} without a schema: pass data_model=, or an initializer"
+        )
     if isinstance(initializer, type) and data_model is None:
         initializer = initializer()
     if initializer is None:
@@ -449,7 +460,9 @@ def _first_value(initializer: Any, data_model: Any, path: str) -> tuple[dict[str
     if source is None:
         source = initializer if hasattr(initializer, "get_schema") else value
         if isinstance(source, dict):
-            raise InvalidValue(f"cannot create variable {path!r} from a dict alone: pass data_model= beside it")
+            raise InvalidValue(
+                f"cannot create variable {path!r} from a dict alone: pass data_model= beside it"
+            )
     return schema_of(source), _as_dict(value, f"variable {path!r}")
 
 

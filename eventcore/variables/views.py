@@ -90,7 +90,9 @@ class RecordingDict(dict[str, Any]):
         self._binding.patch(self, op, list(args))
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if value is not dict.get(self, key, _MISSING) or not isinstance(value, (RecordingDict, RecordingList)):
+        if value is not dict.get(self, key, _MISSING) or not isinstance(
+            value, (RecordingDict, RecordingList)
+        ):
             self._change(p.SET, key, value)
 
     def __delitem__(self, key: str) -> None:
@@ -129,7 +131,9 @@ class RecordingDict(dict[str, Any]):
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Merge keys in, all in one event."""
         merged = dict(*args, **kwargs)
-        if merged and not all(self.get(key, _MISSING) is value and _is_view(value) for key, value in merged.items()):
+        if merged and not all(
+            self.get(key, _MISSING) is value and _is_view(value) for key, value in merged.items()
+        ):
             self._change(p.MERGE, merged)
 
     def __ior__(self, other: Any) -> RecordingDict:  # type: ignore[override, misc]
