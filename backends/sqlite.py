@@ -83,7 +83,8 @@ class SqliteBackend(Backend):
             raise InvalidValue(f"cannot open an SQLite store with timeout={timeout!r}; give seconds")
         if not path_or_rest or "\0" in path_or_rest or path_or_rest == ":memory:":
             raise InvalidValue(f"cannot open a store at {path_or_rest!r}; name a file, or open memory:")
-        path = Path(os.path.abspath(path_or_rest))
+        # Links are resolved, so that every process finds the same side files.
+        path = Path(os.path.realpath(path_or_rest))
         warning = filesystem.refuse_network(path, force=force)
         _prepare(path, may_create=create and not read_only)
         database = acquire(Settings(path, float(timeout)))

@@ -117,7 +117,10 @@ class Database(Shared):
             if application != APPLICATION_ID:
                 raise StorageError(f"cannot open {path}: it is an SQLite file of another program")
             check_format(path, version)
-            return dict(connection.execute("SELECT key, value FROM meta"))
+            identity = dict(connection.execute("SELECT key, value FROM meta"))
+            if "log_id" not in identity:
+                raise CorruptLog(f"cannot open {path}: it has lost its identity; restore it from a backup")
+            return identity
         except sqlite3.Error as error:
             raise self.failure("open", error) from error
         finally:
@@ -150,6 +153,8 @@ class Database(Shared):
         if writer is None:
             return
         with contextlib.suppress(sqlite3.Error):
+            # A reader of another process may hold its snapshot for long; the log is then folded in later.
+            writer.execute("PRAGMA busy_timeout=100")
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         writer.close()
 
