@@ -14,7 +14,8 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── WrongType (TypeError)                an argument of a type that can never work
     ├── ImmutableValue (TypeError)           a write to something that cannot change
     ├── NotFound (LookupError)               a run, variable, label, module or event that is not there
-    │   └── UnknownClass                     a class named in a config that user code has not defined
+    │   ├── UnknownClass                     a class named in a config that user code has not defined
+    │   └── UnknownField (KeyError)          `value[key]` where there is no such field
     ├── TrackerLocked (ValueError)           state added to a module after its first call
     ├── NotInitialized (RuntimeError)        `super().__init__()` was forgotten
     ├── GraphError (ValueError)              a program's graph is disconnected, cyclic or ambiguous
@@ -96,6 +97,10 @@ class NotFound(EventcoreError, LookupError):
 
 class UnknownClass(NotFound):
     """A class named in a config is not among the classes user code has defined."""
+
+
+class UnknownField(NotFound, KeyError):
+    """A field that a data model or variable does not have."""
 
 
 class TrackerLocked(EventcoreError, ValueError):

@@ -14,8 +14,6 @@ from typing import Any, Final
 
 from eventcore.errors import InvalidValue
 
-CONSTRAINTS: Final = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
-
 
 class Missing(Enum):
     """The mark of an absent default, which `None` cannot be."""
@@ -64,8 +62,16 @@ def Field(  # noqa: N802 - the name users of Keras-shaped APIs know; it reads as
     title: str | None = None,
     description: str | None = None,
     examples: list[Any] | tuple[Any, ...] | None = None,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    multiple_of: float | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
     json_schema_extra: Mapping[str, Any] | None = None,
-    **constraints: Any,
+    **aliases: Any,
 ) -> Any:
     """Describe a field of a `DataModel`.
 
@@ -75,9 +81,16 @@ def Field(  # noqa: N802 - the name users of Keras-shaped APIs know; it reads as
         title: Replaces the title made from the field's key.
         description: What the field means; language models read it.
         examples: Example values, for readers of the schema.
+        gt: Lower bound of a number, excluded.
+        ge: Lower bound of a number, included.
+        lt: Upper bound of a number, excluded.
+        le: Upper bound of a number, included.
+        multiple_of: What a number must be a multiple of.
+        min_length: Least number of characters, items or keys.
+        max_length: Greatest number of characters, items or keys.
+        pattern: Regular expression that must be found in the text.
         json_schema_extra: Further keywords for the field's JSON schema, taken as they are.
-        **constraints: `gt, ge, lt, le, multiple_of` for numbers; `min_length, max_length` for text,
-            lists (also `min_items, max_items`) and dicts; `pattern` (also `regex`), searched in text.
+        **aliases: `min_items` and `max_items` for the lengths, `regex` for the pattern.
 
     Raises:
         InvalidValue: Both a default and a factory, or a keyword that is not known.
@@ -96,7 +109,11 @@ def Field(  # noqa: N802 - the name users of Keras-shaped APIs know; it reads as
         title=title,
         description=description,
         examples=None if examples is None else tuple(examples),
-        constraints=_known_constraints(constraints),
+        constraints=_constraints(
+            {"gt": gt, "ge": ge, "lt": lt, "le": le, "multiple_of": multiple_of}
+            | {"min_length": min_length, "max_length": max_length, "pattern": pattern},
+            aliases,
+        ),
         extra=dict(json_schema_extra or {}),
     )
 
@@ -104,13 +121,21 @@ def Field(  # noqa: N802 - the name users of Keras-shaped APIs know; it reads as
 _ALIASES = {"min_items": "min_length", "max_items": "max_length", "regex": "pattern"}
 
 
-def _known_constraints(given: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in given.items():
-        known = _ALIASES.get(name, name)
-        if known not in CONSTRAINTS:
-            allowed = ", ".join((*CONSTRAINTS, *_ALIASES, "title", "description", "examples"))
+def _constraints(given: dict[str, Any], aliases: dict[str, Any]) -> dict[str, Any]:
+    for name, value in aliases.items():
+        if name not in _ALIASES:
+            allowed = ", ".join(
+                (*given, *_ALIASES, "default", "default_factory", "title", "description", "examples")
+            )
             raise InvalidValue(f"cannot declare a field: received the keyword {name!r}; allowed: {allowed}.")
-        if value is not None:
-            result[known] = value
-    return result
+        given[_ALIASES[name]] = value
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One field of a record class, its annotation resolved."""
+
+    name: str
+    annotation: Any
+    info: FieldInfo
