@@ -29,7 +29,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -180,9 +180,9 @@ def decode_block(data: bytes | memoryview, header: BlockHeader | None = None) ->
     payload = read_payload(data, header)
     try:
         if any(version >= header.vocabulary for version, _ in UPCASTERS):
-            events: list[Event] = _decode_upcast(payload, header.vocabulary)
+            events = _decode_upcast(payload, header.vocabulary)
         else:
-            events = _events_decoder.decode(payload)
+            events = cast(list[Event], _events_decoder.decode(payload))
     except DECODE_ERRORS as error:
         raise _decode_failure(header, error) from error
     if len(events) != header.count:
@@ -206,7 +206,7 @@ def decode_event(raw: bytes | memoryview | msgspec.Raw, header: BlockHeader) -> 
     try:
         if UPCASTERS:
             return _upcast(decode_json(raw), header.vocabulary)
-        return _event_decoder.decode(raw)
+        return cast(Event, _event_decoder.decode(raw))
     except DECODE_ERRORS as error:
         raise _decode_failure(header, error) from error
 
@@ -221,7 +221,7 @@ def _upcast(encoded: Any, vocabulary: int) -> Event:
         step = UPCASTERS.get((version, array[0]))
         if step is not None:
             array = step(array)
-    return _event_decoder.decode(encoder.encode(array))
+    return cast(Event, _event_decoder.decode(encoder.encode(array)))
 
 
 def _decode_failure(header: BlockHeader, error: Exception) -> Exception:

@@ -7,7 +7,7 @@ and two runs in one event loop do not meet. Without a scope the process's own ap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ def current_run() -> Run:
 
 
 @contextmanager
-def _entered(new: Scope) -> Iterator[Scope]:
+def _entered(new: Scope) -> Generator[Scope]:
     token = current.set(new)
     try:
         yield new

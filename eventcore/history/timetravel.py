@@ -168,7 +168,7 @@ def _compare(path: str, pointer: str, a: Any, b: Any) -> Iterator[Difference]:
     elif isinstance(a, list) and isinstance(b, list):
         yield from _compare_lists(path, pointer, a, b)
     elif type(a) is not type(b) or a != b:
-        words = ()
+        words: tuple[Word, ...] = ()
         if isinstance(a, str) and isinstance(b, str) and max(len(a), len(b)) >= LONG_STRING:
             words = word_diff(a, b)
         yield Difference(path, pointer, "replace", a, b, words)

@@ -164,10 +164,16 @@ def settled(value: Any) -> Any:
     return value
 
 
-def held_elsewhere(view: View) -> bool:
+def _is_held(root: RecordingDict, field: str) -> bool:
+    if not isinstance(dict.get(root, field), (RecordingDict, RecordingList)):
+        return False
+    return held_elsewhere(dict.__getitem__(root, field))
+
+
+def held_elsewhere(view: View, overhead: int | None = None) -> bool:
     """Whether anything but the state itself still refers to a view or to one inside it.
 
-    Its container holds one reference and each of its inner containers one; `_OVERHEAD` more are this call's.
+    Its container holds one reference and each of its inner containers one; `overhead` more are this call's.
     """
     places: Any = list(dict.keys(view)) if isinstance(view, dict) else range(len(view))
     get: Any = dict.__getitem__ if isinstance(view, dict) else list.__getitem__
@@ -175,23 +181,19 @@ def held_elsewhere(view: View) -> bool:
     for place in places:
         if isinstance(get(view, place), (RecordingDict, RecordingList)):
             inner += 1
-            if held_elsewhere(get(view, place)):
+            if held_elsewhere(get(view, place), overhead):
                 return True
-    return sys.getrefcount(view) > inner + _OVERHEAD
+    return sys.getrefcount(view) > inner + (_overhead if overhead is None else overhead)
 
 
 def _measure_overhead() -> int:
     """Find what `getrefcount` says of a view nobody else holds; it differs between Pythons."""
-    global _OVERHEAD
-    outer, inner = RecordingList(), RecordingList()
-    inner._parent = None
-    list.append(outer, inner)
-    del inner
-    _OVERHEAD = 0
-    while held_elsewhere(list.__getitem__(outer, 0)):
-        _OVERHEAD += 1
-    return _OVERHEAD
+    outer = RecordingList()
+    list.append(outer, RecordingList())
+    overhead = 0
+    while held_elsewhere(list.__getitem__(outer, 0), overhead):
+        overhead += 1
+    return overhead
 
 
-_OVERHEAD = 0
-_measure_overhead()
+_overhead = _measure_overhead()

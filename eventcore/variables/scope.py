@@ -5,7 +5,7 @@ Scopes live in a context variable, so concurrent builds in one loop do not mix t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -29,7 +29,7 @@ def check_name(name: object, what: str = "thing") -> str:
 @contextmanager
 def name_scope(
     name: str, caller: object = None, deduplicate: bool = True, override_parent: str | None = None
-) -> Iterator[str]:
+) -> Generator[str]:
     """Prefix the paths of variables made inside with `name`.
 
     Args:

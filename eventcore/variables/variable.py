@@ -177,9 +177,9 @@ class Variable:
     def _enter(self, here: Scope, writing: bool) -> dict[str, Any]:
         """Return the value to use here: a scratch copy while tracing, else the live value in the current run."""
         if here.overlay is not None:
-            scratch: dict[str, Any] | None = here.overlay.get(id(self))
-            if scratch is None:
-                scratch = here.overlay[id(self)] = plain(self._root)
+            if id(self) not in here.overlay:
+                here.overlay[id(self)] = plain(self._root)
+            scratch: dict[str, Any] = here.overlay[id(self)]
             return scratch
         run = current_run()
         if run is not self._run and (writing or run.writable):
@@ -455,7 +455,7 @@ def _first_value(initializer: Any, data_model: Any, path: str) -> tuple[dict[str
     source = data_model
     value = initializer
     if callable(initializer) and not isinstance(initializer, dict):
-        made: Callable[[], Any] = initializer
+        made: Callable[..., Any] = initializer
         value = made(data_model=data_model)() if isinstance(initializer, type) else made()
     if source is None:
         source = initializer if hasattr(initializer, "get_schema") else value

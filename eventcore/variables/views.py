@@ -105,7 +105,7 @@ class RecordingDict(dict[str, Any]):
         if self:
             self._change(p.CLEAR)
 
-    def pop(self, key: str, default: Any = _MISSING) -> Any:  # type: ignore[override]
+    def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove a key and return a plain copy of its value."""
         if key not in self:
             if default is _MISSING:
@@ -136,7 +136,7 @@ class RecordingDict(dict[str, Any]):
         ):
             self._change(p.MERGE, merged)
 
-    def __ior__(self, other: Any) -> RecordingDict:  # type: ignore[override, misc]
+    def __ior__(self, other: Any) -> RecordingDict:  # type: ignore[override]
         self.update(other)
         return self
 
@@ -253,7 +253,7 @@ class RecordingList(list[Any]):
         if order != list(range(len(self))):
             self._change(p.REORDER, order)
 
-    def __iadd__(self, values: Iterable[Any]) -> RecordingList:  # type: ignore[override, misc]
+    def __iadd__(self, values: Iterable[Any]) -> RecordingList:
         self.extend(values)
         return self
 
