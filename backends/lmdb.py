@@ -331,10 +331,13 @@ class LmdbBackend(Backend):
     def drop_snapshot(self, run: int, seq: int) -> None:
         """Delete one snapshot if it is there."""
         environment = self._open_for("drop a snapshot")
-        if 0 <= seq <= rules.MAX_SEQ:
-            environment.write(
-                lambda txn: txn.delete(rows.RUN_SEQ.pack(run, seq), db=environment.databases.snap)
-            )
+
+        def drop(txn: Txn) -> None:
+            self._check_known(txn, run)
+            if 0 <= seq <= rules.MAX_SEQ:
+                txn.delete(rows.RUN_SEQ.pack(run, seq), db=environment.databases.snap)
+
+        environment.write(drop)
 
     def postings(self, run: int, variable: int) -> list[Posting]:
         """Return the index chunks of one variable, ascending."""

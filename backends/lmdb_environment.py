@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import lmdb
 
@@ -335,7 +335,7 @@ def _open_environment(settings: Settings) -> lmdb.Environment:
     """Open LMDB in its safe mode, with as much address space as the system allows."""
     size = settings.map_size
     # File format 0.9 for new stores; an existing one says itself which it has.
-    version = -1 if (settings.path / "data.mdb").exists() else 0
+    engine: dict[str, Any] = {} if (settings.path / "data.mdb").exists() else {"lib_version": 0}
     while True:
         try:
             return lmdb.open(
@@ -352,7 +352,7 @@ def _open_environment(settings: Settings) -> lmdb.Environment:
                 max_readers=MAX_READERS,
                 max_dbs=MAX_DATABASES,
                 max_spare_txns=4,
-                lib_version=version,
+                **engine,
             )
         except lmdb.Error as error:
             refused_size = isinstance(error, lmdb.MemoryError) or error_number(error) == errno.ENOMEM
