@@ -67,7 +67,7 @@ def current_run() -> Run:
         return here.run
     if process_scope.run is None:
         if _default_run is None:
-            pass  # sets the factory
+            import eventcore.history.store  # noqa: F401 - sets the factory
         assert _default_run is not None
         process_scope.run = _default_run()
     return process_scope.run
