@@ -115,12 +115,8 @@ class Binding:
             if found != expected:
                 wrong.append(field)
                 self.slot.put(field, decode_json(expected))
-            view = self.root.get(field)
-            if (
-                found == expected
-                and isinstance(view, (RecordingDict, RecordingList))
-                and held_elsewhere(view)
-            ):
+            # No local name may hold the view here: it would count as somebody else's reference.
+            if found == expected and _is_held(self.root, field):
                 self._exposed[field] = Exposure(expected)
             else:
                 del self._exposed[field]

@@ -253,7 +253,7 @@ class RecordingList(list[Any]):
         if order != list(range(len(self))):
             self._change(p.REORDER, order)
 
-    def __iadd__(self, values: Iterable[Any]) -> RecordingList:
+    def __iadd__(self, values: Iterable[Any]) -> RecordingList:  # type: ignore[misc]  # + gives a plain list
         self.extend(values)
         return self
 
