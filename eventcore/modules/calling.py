@@ -1,0 +1,150 @@
+"""The call of a module, from the caller's arguments to what comes back.
+
+In order: the call context opens and hooks hear of it, inputs are converted, the module is built if this
+is its first call, inputs are held against what it was built with, its variables are made to live in the
+current run (outermost calls only), `call` runs, its outputs are converted. A call with symbolic inputs
+builds and checks the same way and leaves a node instead (see `tracing`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from eventcore.errors import InvalidValue
+from eventcore.history.scope import current_run, in_tracing
+from eventcore.modules.arguments import InputConverter, holds_model, is_symbolic, outputs_of
+from eventcore.modules.building import ensure_built, has_own_build, record_lock
+from eventcore.modules.call_context import CallContext, entered
+from eventcore.modules.construction import scope_of
+from eventcore.modules.internals import ModuleCore, Seal, core_of, ready_core
+from eventcore.modules.ownership import modules_below, seal
+from eventcore.modules.structure import check_fit, leaves
+
+if TYPE_CHECKING:
+    from eventcore.modules.module import Module
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+async def call_module(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a module.
+
+    Raises:
+        NotInitialized: Its class forgot `super().__init__()`.
+        InvalidValue: An argument is no data model.
+        SchemaMismatch: An argument does not fit what the module was built with.
+    """
+    core = ready_core(module, f"call {type(module).__name__}")
+    training = kwargs.pop("training", None)
+    with entered(module, training) as context:
+        tell = [] if in_tracing() else list(core.hooks)
+        given = args[0] if len(args) == 1 else args
+        for hook in tell:
+            hook.on_call_begin(context.call_id, context.parent_call_id, given, kwargs)
+        try:
+            outputs = await _called(module, core, context, args, kwargs)
+        except BaseException as error:
+            for hook in tell:
+                hook.on_call_end(context.call_id, context.parent_call_id, None, error)
+            raise
+        for hook in tell:
+            hook.on_call_end(context.call_id, context.parent_call_id, outputs, None)
+        return outputs
+
+
+async def _called(
+    module: Module, core: ModuleCore, context: CallContext, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    args, kwargs = converted(module, args, kwargs)
+    given = given_inputs(args, kwargs)
+    if not core.built:
+        if has_own_build(type(module)) and all(leaf is None for leaf in leaves(given)):
+            return None  # an inactive branch says nothing to build from, and its answer is None anyway
+        await ensure_built(module, given)
+    if not module.accepts_any_input:
+        check_fit(given, core.input_schema, f"{type(module).__name__} '{core.path}'")
+    if context.parent_call_id is None and not in_tracing():
+        settle(module)
+    if is_symbolic(args) or is_symbolic(kwargs):
+        from eventcore.modules.tracing import symbolic_outputs
+
+        outputs = await symbolic_outputs(module, args, kwargs)
+        seal(module, Seal.SHAPE)
+        return outputs
+    core.calls += 1
+    try:
+        outputs = await run_call(module, args, kwargs, context.training)
+    finally:
+        core.calls -= 1
+    if in_tracing():
+        seal(module, Seal.SHAPE)
+    elif core.calls == 0:
+        seal(module, Seal.FINAL)
+    return outputs
+
+
+def converted(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """Turn arguments into data models, plain dicts by the schema the module was built with."""
+    core = core_of(module)
+    converter = InputConverter(f"{type(module).__name__} '{core.path}'", f"inputs_{core.name}")
+    known = core.input_schema
+    structures = known if len(args) > 1 and isinstance(known, list) and len(known) == len(args) else [known]
+    structures = [*structures, *[None] * len(args)][: len(args)]
+    new_args = [converter.positional(value, part) for value, part in zip(args, structures, strict=True)]
+    new_kwargs = {key: converter.keyword(value) for key, value in kwargs.items()}
+    return tuple(new_args), new_kwargs
+
+
+def given_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The inputs of a call as one structure: the only argument, the list of them, or those by keyword."""
+    if len(args) == 1:
+        return args[0]
+    if args:
+        return list(args)
+    named = {key: value for key, value in kwargs.items() if holds_model(value)}
+    return named or None
+
+
+async def run_call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
+    """Run a module's `call`, plain or async, and convert what it returns."""
+    core = core_of(module)
+    if training is not None and takes_training(type(module)):
+        kwargs = {**kwargs, "training": training}
+    # Only while something may still be built below does anybody ask for the scope.
+    scope = nullcontext() if core.seal is Seal.FINAL else scope_of(module)
+    with scope:
+        result = module.call(*args, **kwargs)
+        if inspect.isawaitable(result):
+            result = await result
+    return outputs_of(result, f"{type(module).__name__} '{core.path}'", f"outputs_{core.name}")
+
+
+@functools.lru_cache(maxsize=1024)
+def takes_training(cls: type[Module]) -> bool:
+    """Whether a class's `call` has a `training` parameter."""
+    parameters = inspect.signature(cls.call).parameters
+    return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def settle(module: Module) -> None:
+    """Make everything below a module live in the current run: variables, locks, the program's config."""
+    run = current_run()
+    core = core_of(module)
+    if core.seal is Seal.FINAL and core.live_in() is run:
+        return
+    for below in modules_below(module):
+        for variable in core_of(below).tracker.members("variables"):
+            variable.adopt()
+        record_lock(core_of(below), run)
+    module.declare(run)
+    core.live_in = weakref.ref(run)
+
+
+def refuse_missing_call(module: Module) -> InvalidValue:
+    """The error of a module whose class says nothing about what it does."""
+    name = type(module).__name__
+    return InvalidValue(f"cannot call {name}: the class has no `call`. Define `async def call(self, inputs)`.")
