@@ -48,6 +48,21 @@ def schema_of(source: Any) -> JsonDict:
     return copied
 
 
+def shared_schema(source: Any) -> JsonDict:
+    """Give the JSON schema as `schema_of` does, without a copy where it is known to stay as it is.
+
+    For reading only.
+    """
+    cls: Any = source if isinstance(source, type) else type(source)
+    if is_model_class(cls):
+        schema: JsonDict = vars(cls)["__declaration__"].schema
+        return schema
+    if hasattr(source, "shared_schema") and not isinstance(source, type):
+        shared: JsonDict = source.shared_schema()
+        return shared
+    return schema_of(source)
+
+
 def validator_of(source: Any) -> Validator:
     """Give the validator for whatever carries a schema; equal schemas share one.
 
@@ -59,7 +74,7 @@ def validator_of(source: Any) -> Validator:
     if is_model_class(cls):
         validator: Validator = vars(cls)["__declaration__"].validator
         return validator
-    return validator_for(schema_of(source))
+    return validator_for(shared_schema(source))
 
 
 def json_of(value: Any, where: str = "value") -> JsonDict:
@@ -69,6 +84,9 @@ def json_of(value: Any, where: str = "value") -> JsonDict:
         WrongType: It is neither.
         SchemaMismatch: Its JSON is not strict.
     """
+    if is_model_class(type(value)):
+        known: JsonDict = value.get_json()
+        return known
     given = value if is_dict(value) else None if isinstance(value, type) else record_of(value)
     if given is None:
         raise WrongType(

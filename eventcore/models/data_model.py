@@ -15,6 +15,7 @@ from eventcore.errors import InvalidValue, UnknownField
 from eventcore.history.values import JsonDict, copy_json
 from eventcore.models.declaration import Declaration, defining_frames
 from eventcore.models.field import Field
+from eventcore.models.naming import auto_name
 from eventcore.models.operators import ClassOperators, Operators
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class DataModel(Operators, metaclass=ModelMeta):
         """Make the immutable value that flows between modules."""
         from eventcore.models.json_data_model import JsonDataModel
 
-        return JsonDataModel(schema=self.get_schema(), json=self.get_json(), name=name)
+        name = auto_name("json_data_model") if name is None else name
+        return JsonDataModel.trusted(type(self).__declaration__.schema, self.get_json(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         declaration = type(self).__declaration__

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from eventcore.errors import ImmutableValue, InvalidValue, UnknownField
 from eventcore.history.values import JsonDict, copy_json
-from eventcore.models.conversion import json_of, schema_of
+from eventcore.models.conversion import json_of, shared_schema, validator_of
 from eventcore.models.data_model import canonical_bytes, prettify
 from eventcore.models.naming import auto_name
 from eventcore.models.operators import Operators
-from eventcore.models.validation import validator_for
 
 if TYPE_CHECKING:
     from eventcore.models.symbolic import SymbolicDataModel
@@ -59,13 +58,13 @@ class JsonDataModel(Operators):
                     "cannot make a JsonDataModel: received a schema or class without json; give json, or an instance."
                 )
             json = json_of(data_model)
-        schema = schema_of(data_model if schema is None else schema)
+        source = data_model if schema is None else schema
         name = auto_name("json_data_model") if name is None else name
-        self._fill(schema, validator_for(schema).check(json, name), name)
+        self._fill(shared_schema(source), validator_of(source).check(json, name), name)
 
     @classmethod
     def trusted(cls, schema: JsonDict, json: JsonDict, name: str) -> JsonDataModel:
-        """Make one of JSON that is known to fit and belongs to nobody else. For eventcore's own use."""
+        """Make one of JSON that is known to fit. For eventcore's own use: nothing is copied or checked."""
         made = object.__new__(cls)
         made._fill(schema, json, name)
         return made
@@ -84,6 +83,10 @@ class JsonDataModel(Operators):
         """Give the JSON schema, as a copy of its own."""
         schema: JsonDict = copy_json(self._schema)
         return schema
+
+    def shared_schema(self) -> JsonDict:
+        """Give the JSON schema itself, for eventcore to read."""
+        return self._schema
 
     def get_json(self) -> JsonDict:
         """Give the JSON, as a copy of its own."""

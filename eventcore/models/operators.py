@@ -35,7 +35,7 @@ from eventcore.models.algebra import (
     properties_of,
     renamed_schema,
 )
-from eventcore.models.conversion import is_data_model, json_of, schema_of
+from eventcore.models.conversion import is_data_model, json_of, shared_schema
 from eventcore.models.naming import auto_name, title_of
 from eventcore.models.schema import is_record_class
 from eventcore.models.words import base_name
@@ -90,8 +90,8 @@ def logical_or(left: Any, right: Any, name: str | None = None) -> Combined | Non
     if left is None or right is None:
         return _same("or", right if left is None else left, name)
     if _is_symbolic(left) or _is_symbolic(right):
-        schema_of(right)
-        return _result("or", schema_of(left), None, name)
+        shared_schema(right)
+        return _result("or", shared_schema(left), None, name)
     return _merged("or", left, right, name)
 
 
@@ -104,7 +104,7 @@ def logical_xor(left: Any, right: Any, name: str | None = None) -> Combined | No
         return recorded  # type: ignore[no-any-return]
     if left is None or right is None:
         return _same("xor", right if left is None else left, name)
-    schema, _ = schema_of(left), schema_of(right)
+    schema, _ = shared_schema(left), shared_schema(right)
     return _result("xor", schema, None, name) if _is_symbolic(left) or _is_symbolic(right) else None
 
 
@@ -115,15 +115,15 @@ def logical_not(value: Any, name: str | None = None) -> Combined | None:
     recorded = _recorded("not", (value,), {"name": name})
     if recorded is not NotImplemented:
         return recorded  # type: ignore[no-any-return]
-    schema = schema_of(value)
+    schema = shared_schema(value)
     return _result("not", schema, None, name) if _is_symbolic(value) else None
 
 
 def contains(whole: Any, part: Any) -> bool:
     """Tell whether a key, or every property of another data model, is in `whole`."""
     if isinstance(part, str):
-        return part in properties_of(schema_of(whole))
-    return contains_schema(schema_of(whole), schema_of(part))
+        return part in properties_of(shared_schema(whole))
+    return contains_schema(shared_schema(whole), shared_schema(part))
 
 
 def in_mask(
@@ -187,7 +187,7 @@ def factorize(value: Any, name: str | None = None) -> Combined | None:
     recorded = _recorded("factorize", (value,), {"name": name})
     if recorded is not NotImplemented:
         return recorded  # type: ignore[no-any-return]
-    schema = schema_of(value)
+    schema = shared_schema(value)
     json = None if _is_symbolic(value) else factorized_json(json_of(value), schema)
     return _result("factorize", factorized_schema(schema), json, name)
 
@@ -220,11 +220,11 @@ def _result(operator: str, schema: JsonDict, json: JsonDict | None, name: str | 
 
 
 def _same(operator: str, value: Any, name: str | None) -> Combined:
-    return _result(operator, schema_of(value), None if _is_symbolic(value) else json_of(value), name)
+    return _result(operator, shared_schema(value), None if _is_symbolic(value) else json_of(value), name)
 
 
 def _merged(operator: str, left: Any, right: Any, name: str | None) -> Combined:
-    schema, renamed = merged_schema(schema_of(left), schema_of(right))
+    schema, renamed = merged_schema(shared_schema(left), shared_schema(right))
     symbolic = _is_symbolic(left) or _is_symbolic(right)
     return _result(
         operator, schema, None if symbolic else merged_json(json_of(left), json_of(right), renamed), name
@@ -251,7 +251,7 @@ def _masked(
         return recorded  # type: ignore[no-any-return]
     json = None if _is_symbolic(value) else masked_json(json_of(value), keeps, recursive)
     assert json is None or is_dict(json)  # the mask of an object is an object
-    return _result(operator, masked_schema(schema_of(value), keeps, recursive), json, name)
+    return _result(operator, masked_schema(shared_schema(value), keeps, recursive), json, name)
 
 
 def _matcher(operator: str, mask: Any, pattern: Any) -> Callable[[str], bool]:
@@ -296,7 +296,7 @@ def _renamed(
     if recorded is not NotImplemented:
         return recorded  # type: ignore[no-any-return]
     json = None if _is_symbolic(value) else {key_of(key): item for key, item in json_of(value).items()}
-    return _result(operator, renamed_schema(schema_of(value), key_of, title_of_field), json, name)
+    return _result(operator, renamed_schema(shared_schema(value), key_of, title_of_field), json, name)
 
 
 class ForBoth(Generic[P, R]):

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from eventcore.errors import InvalidValue
 from eventcore.history.values import JsonDict, copy_json
 from eventcore.models.algebra import properties_of, same_properties
-from eventcore.models.conversion import schema_of, validator_of
+from eventcore.models.conversion import shared_schema, validator_of
 from eventcore.models.data_model import prettify
 from eventcore.models.naming import auto_name
 from eventcore.models.operators import Operators
@@ -47,13 +47,18 @@ class SymbolicDataModel(Operators):
             raise InvalidValue(
                 "cannot make a SymbolicDataModel: received nothing; give data_model or schema."
             )
-        own = schema_of(data_model if schema is None else schema)
-        if data_model is not None and schema is not None and not same_properties(own, schema_of(data_model)):
+        source = data_model if schema is None else schema
+        own = shared_schema(source)
+        if (
+            data_model is not None
+            and schema is not None
+            and not same_properties(own, shared_schema(data_model))
+        ):
             raise InvalidValue(
                 "cannot make a SymbolicDataModel: received a schema and a data model with different properties; "
                 "give one of them."
             )
-        validator_of(own)  # so that what cannot be used is refused here
+        validator_of(source)  # so that what cannot be used is refused here
         self._schema = own
         self._name = auto_name("symbolic_data_model") if name is None else name
         self.record_history = record_history
@@ -68,6 +73,10 @@ class SymbolicDataModel(Operators):
         """Give the JSON schema, as a copy of its own."""
         schema: JsonDict = copy_json(self._schema)
         return schema
+
+    def shared_schema(self) -> JsonDict:
+        """Give the JSON schema itself, for eventcore to read."""
+        return self._schema
 
     def prettify_schema(self) -> str:
         """Write the JSON schema for people."""

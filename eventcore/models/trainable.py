@@ -10,7 +10,7 @@ from typing import Any
 
 from eventcore.models.algebra import contains_schema
 from eventcore.models.conversion import missing_defaults as missing_defaults
-from eventcore.models.conversion import schema_of
+from eventcore.models.conversion import shared_schema
 from eventcore.models.data_model import DataModel
 from eventcore.models.field import Field
 
@@ -66,4 +66,4 @@ def is_instructions(value: Any) -> bool:
 
 def has_fields_of(value: Any, model: type[DataModel]) -> bool:
     """Tell whether every property of `model`, with its full schema, is among those of `value`."""
-    return contains_schema(schema_of(value), model.__declaration__.schema)
+    return contains_schema(shared_schema(value), model.__declaration__.schema)
