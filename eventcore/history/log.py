@@ -12,7 +12,7 @@ failed, nothing more is appended: everything pending raises, and the run must be
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from eventcore.errors import EventTooLarge, OutcomeUnknown, StorageError, StoreClosed
 from eventcore.history.backend import Backend, Block, Posting, RunRow, StoredSnapshot
@@ -55,7 +55,7 @@ class Log:
         self._bytes = 0
         self._snapshots: list[tuple[int, bytes]] = []
         self._committed = threading.Condition()
-        self._waiting = 0
+        self._waiters: list[tuple[int, Callable[[], None]]] = []
 
     @property
     def head(self) -> int:
@@ -103,10 +103,10 @@ class Log:
     def wait_for_room(self) -> None:
         """Block while the buffer is full. Called without `lock`."""
         if self._bytes >= BUFFER_BYTES:
-            with self._committed:
-                while self._bytes >= BUFFER_BYTES and self.failure is None and not self.closed:
-                    self._committer.urge()
-                    self._committed.wait(0.1)
+            self._wait(self._is_full)
+
+    def _is_full(self) -> bool:
+        return self._bytes >= BUFFER_BYTES and self.failure is None and not self.closed
 
     def offer_snapshot(self, encoded: bytes) -> None:
         """Hand over an encoded state that stands at the present head. The caller holds `lock`."""
@@ -121,14 +121,7 @@ class Log:
         target = self.head
         if self.durable < target or self._snapshots:
             self._committer.arm(self)
-            with self._committed:
-                self._waiting += 1
-                try:
-                    while self._unsettled(target):
-                        self._committer.urge()
-                        self._committed.wait(1.0)
-                finally:
-                    self._waiting -= 1
+            self._wait(lambda: self._unsettled(target))
         if self.failure is not None and self.durable < target:
             raise self.failure
         return target
@@ -141,6 +134,28 @@ class Log:
                 f"cannot flush run {self.row.name!r}: its store was closed, or this is a forked child"
             )
         return self.durable < target or bool(self._snapshots)
+
+    def _wait(self, needed: Callable[[], bool]) -> None:
+        """Wait from commit to commit while `needed`.
+
+        By a queue, not a Condition: a Ctrl-C inside a Condition can leave its lock taken for ever.
+        """
+        commits: SimpleQueue[None] = SimpleQueue()
+        self._waiters.append(commits)
+        try:
+            while needed():
+                self._committer.urge()
+                try:
+                    commits.get(timeout=1.0)
+                except Empty:
+                    pass
+        finally:
+            self._waiters.remove(commits)
+
+    def abandon(self) -> None:
+        """Give up without touching anything: in a child after `fork()`, where the lock's holder may not exist."""
+        self.lock = threading.RLock()
+        self.closed = True
 
     def commit(self) -> None:
         """Commit everything pending. Called by the committer thread only."""
@@ -158,6 +173,7 @@ class Log:
                 self._fail(error)
         with self._committed:
             del self._snapshots[: len(snapshots)]
+            self._tell()
             self._committed.notify_all()
 
     def _fail(self, error: Exception) -> None:
@@ -210,8 +226,9 @@ class Committer:
         self._name = name
         self._armed: list[Log] = []
         self._arming = threading.Lock()
-        self._wake = threading.Event()
-        self._urgent = threading.Event()
+        # Not an Event: a Ctrl-C inside its `set` can leave its lock taken for ever; this queue is one C call.
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._urged = False
         self._stopping = False
         self._dead = False
         self._thread: threading.Thread | None = None
@@ -224,12 +241,13 @@ class Committer:
             if self._thread is None and not self._dead:
                 self._thread = threading.Thread(target=self._run, name=f"eventcore-{self._name}", daemon=True)
                 self._thread.start()
-        self._wake.set()
+        self._calls.put(False)
 
     def urge(self) -> None:
         """Have everything armed committed at once."""
-        if not self._urgent.is_set():
-            self._urgent.set()
+        if not self._urged:
+            self._urged = True
+            self._calls.put(True)
 
     def running(self) -> bool:
         """Whether anything will ever be committed again."""
@@ -238,8 +256,7 @@ class Committer:
     def stop(self) -> None:
         """Commit what is armed and end the thread. Idempotent."""
         self._stopping = True
-        self._wake.set()
-        self._urgent.set()
+        self._calls.put(True)
         if self._thread is not None and self._thread is not threading.current_thread() and not self._dead:
             self._thread.join()
         self._dead = True
@@ -251,15 +268,23 @@ class Committer:
 
     def _run(self) -> None:
         while not (self._stopping and not self._armed):
-            self._wake.wait()
-            if not self._stopping:
-                self._urgent.wait(LINGER)
+            self._sleep()
+            # Cleared before the buffers are taken: whoever calls later is heard the next time.
+            self._urged = False
+            while not self._calls.empty():
+                self._calls.get()
             with self._arming:
-                # Cleared before the buffers are taken: an append that comes later arms again.
-                self._wake.clear()
-                self._urgent.clear()
                 logs, self._armed = self._armed, []
             for log in logs:
                 log.commit()
-            if self._stopping:
-                self._wake.set()
+
+    def _sleep(self) -> None:
+        """Wait until something is armed, then until it is urgent or has waited `LINGER`."""
+        if self._stopping:
+            return
+        urgent, until = self._calls.get(), time.monotonic() + LINGER
+        while not urgent and (left := until - time.monotonic()) > 0:
+            try:
+                urgent = self._calls.get(timeout=left)
+            except Empty:
+                return

@@ -7,6 +7,7 @@ live state and no log; it sees what is durable.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
@@ -260,6 +261,22 @@ class Run:
         if self._log.closed or self._log.failure is not None:
             return self._log.durable
         return self._log.flush()
+
+    async def settled(self, seq: int) -> None:
+        """Return once `seq` is durable; waits of one loop and of several tasks share commits.
+
+        Raises:
+            StorageError: The commit failed.
+        """
+        log = self._log
+        if log is None or log.durable >= seq:
+            return
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        log.when_durable(seq, lambda: _resolve_soon(loop, future))
+        await future
+        if log.durable < seq and log.failure is not None:
+            raise log.failure
 
     def snapshot(self) -> int:
         """Store a snapshot now and return the seq it stands at, durable."""
@@ -519,6 +536,18 @@ def set_program_factory(factory: Callable[[Run, int | None], Any]) -> None:
     """Say how a program is built from a run; `eventcore.saving` does, since the engine knows no programs."""
     global program_factory
     program_factory = factory
+
+
+def _resolve_soon(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
+    def resolve() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    try:
+        loop.call_soon_threadsafe(resolve)
+    except RuntimeError:
+        # The loop was closed while the commit was under way: nobody waits any more.
+        return
 
 
 def variable_path(variable: Any) -> str:

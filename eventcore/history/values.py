@@ -236,7 +236,9 @@ def record_of(value: Any) -> Any:
     if hasattr(kind, "get_json"):
         return value.get_json()
     if isinstance(value, msgspec.Struct):
-        return {f.encode_name: getattr(value, f.name) for f in msgspec.structs.fields(value)}
+        config = value.__struct_config__
+        tag = {} if config.tag is None else {config.tag_field: config.tag}
+        return tag | {f.encode_name: getattr(value, f.name) for f in msgspec.structs.fields(value)}
     if dataclasses.is_dataclass(kind):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     pydantic = sys.modules.get("pydantic")  # never imported for the user: if they use it, it is there
