@@ -125,11 +125,13 @@ class Environment(Shared):
                 self._env.close()
             self._env = None
 
-    def discard(self) -> None:
-        """Close what a child inherited by `fork()`: nobody here is inside any more."""
-        if self._env is not None:
-            self._env.close()
-            self._env = None
+    def handles(self) -> list[object]:
+        """Return the environment: its reader slots are in a table shared with the parent."""
+        return [self._env]
+
+    def name(self) -> str:
+        """Return the URL."""
+        return f"lmdb:{self.settings.path}"
 
     def reopen(self, *, read_only: bool | None = None) -> None:
         """Close and open again: after a failed write of the meta page, or to gain the right to write."""
@@ -144,9 +146,11 @@ class Environment(Shared):
     # -- transactions ---------------------------------------------------------------------
 
     def _enter(self, token: object) -> lmdb.Environment:
+        if self.forked:
+            raise self.inherited()
         self._gate.enter(token)
-        if self._env is None or self.forked:
-            raise rules.closed(f"lmdb:{self.settings.path}", forked=self.forked)
+        if self._env is None:
+            raise rules.closed(self.name())
         return self._env
 
     def read(self, work: Callable[[Txn], T]) -> T:
@@ -260,7 +264,7 @@ class Environment(Shared):
     def _grow(self) -> None:
         env = self._env
         if env is None:
-            raise rules.closed(f"lmdb:{self.settings.path}", forked=self.forked)
+            raise rules.closed(self.name())
         self._resize(env.info()["map_size"] * 2)
 
     def _resize(self, size: int) -> None:
@@ -313,7 +317,7 @@ class Environment(Shared):
         if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
             return CorruptLog(f"{text}; run `eventcore verify` and restore a backup")
         if isinstance(error, lmdb.ReadonlyError):
-            return rules.read_only(f"lmdb:{self.settings.path}", action)
+            return rules.read_only(self.name(), action)
         return StorageError(f"{text}; nothing was written")
 
 
@@ -408,9 +412,7 @@ def acquire(settings: Settings, before_open: Callable[[], None]) -> Environment:
         before_open()
         return Environment(settings)
 
-    return _registry.acquire(
-        settings.path / "data.mdb", reuse=reuse, inherited=Environment.discard, create=create
-    )
+    return _registry.acquire(settings.path / "data.mdb", reuse=reuse, create=create)
 
 
 def release(environment: Environment, last: Callable[[], None] | None = None) -> None:

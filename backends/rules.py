@@ -6,7 +6,6 @@ backend may use them too, but need not; the conformance suite only looks at what
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -162,13 +161,8 @@ def advanced(row: RunRow, head: int) -> RunRow:
     return row if row.head == head else msgspec.structs.replace(row, head=head)
 
 
-def closed(url: str, *, forked: bool = False) -> StoreClosed:
-    """Build the refusal of a store that was closed, or that belongs to the parent process."""
-    if forked:
-        return StoreClosed(
-            f"cannot use {url} in process {os.getpid()}: it was opened before fork() by another process; "
-            "open it again in this one"
-        )
+def closed(url: str) -> StoreClosed:
+    """Build the refusal of a store that was closed."""
     return StoreClosed(f"cannot use {url}: it has been closed; open it again")
 
 

@@ -7,12 +7,15 @@ and inode, never by path.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from eventcore.errors import StoreClosed
 
 FileKey = tuple[int, int]
 
@@ -31,6 +34,21 @@ class Shared(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release files and locks; called when the last opener has left."""
+
+    @abstractmethod
+    def handles(self) -> list[object]:
+        """Return the objects of the engine that a child of `fork()` must not even destroy."""
+
+    @abstractmethod
+    def name(self) -> str:
+        """Return how the file is called in messages."""
+
+    def inherited(self) -> StoreClosed:
+        """Build the refusal of what the parent process had open at `fork()`."""
+        return StoreClosed(
+            f"cannot use {self.name()} in process {os.getpid()}: its parent had it open at fork(), and to use it here "
+            "would damage the parent's; open it only after fork(), or start processes with the method 'spawn'"
+        )
 
 
 S = TypeVar("S", bound=Shared)
@@ -54,7 +72,6 @@ class Registry(Generic[S]):
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._open: dict[FileKey, S] = {}
-        # Kept for ever: closing what belongs to the parent may touch its locks.
         self._inherited: dict[FileKey, S] = {}
         _disown.append(self._disown)
 
@@ -63,7 +80,6 @@ class Registry(Generic[S]):
         file: Path,
         *,
         reuse: Callable[[S], None],
-        inherited: Callable[[S], None],
         create: Callable[[], S],
     ) -> S:
         """Return what the process shares of `file`.
@@ -71,8 +87,10 @@ class Registry(Generic[S]):
         Args:
             file: The file that identifies it.
             reuse: Called with what is open already, before it is shared once more; may refuse.
-            inherited: Called with what the parent process had open at `fork()`; may refuse.
             create: Opens it. Called only while the file is not open in this process.
+
+        Raises:
+            StoreClosed: The parent process had the file open at `fork()`.
         """
         with self._lock:
             key = file_key(file)
@@ -82,8 +100,7 @@ class Registry(Generic[S]):
                 shared.openers += 1
                 return shared
             if key is not None and key in self._inherited:
-                inherited(self._inherited[key])
-                del self._inherited[key]
+                raise self._inherited[key].inherited()
             shared = create()
             shared.openers = 1
             key = file_key(file)
@@ -110,6 +127,10 @@ class Registry(Generic[S]):
         for key, shared in self._open.items():
             shared.forked = True
             self._inherited[key] = shared
+            for handle in shared.handles():
+                # Destroying it, even at the end of the process, would free what the parent holds in
+                # shared tables (LMDB's reader slots) or locks. One reference too many keeps it for ever.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
         self._open = {}
 
 

@@ -24,7 +24,7 @@ from eventcore.backends import rules
 from eventcore.backends.filesystem import FORMAT, check_format, os_failure, sync_directory, sync_file
 from eventcore.backends.gate import Gate
 from eventcore.backends.sharing import Registry, Shared
-from eventcore.errors import CorruptLog, OutcomeUnknown, StorageError, StoreBusy, StoreClosed, StoreReadOnly
+from eventcore.errors import CorruptLog, OutcomeUnknown, StorageError, StoreBusy, StoreReadOnly
 
 T = TypeVar("T")
 
@@ -185,15 +185,15 @@ class Database(Shared):
             raise self.inherited()
         self._gate.enter(token)
         if self._closed:
-            raise rules.closed(f"sqlite:{self.settings.path}")
+            raise rules.closed(self.name())
 
-    def inherited(self) -> StoreClosed:
-        """Build the refusal of a file the parent process had open: SQLite cannot tell the two apart."""
-        return StoreClosed(
-            f"cannot use sqlite:{self.settings.path} in process {os.getpid()}: its parent had it open at fork(), and "
-            "SQLite then counts the parent's locks as this process's own; open it only after fork(), or start the "
-            "process with the multiprocessing method 'spawn'"
-        )
+    def handles(self) -> list[object]:
+        """Return all connections: SQLite counts the parent's locks as this process's own."""
+        return [self._writer, *self._idle]
+
+    def name(self) -> str:
+        """Return the URL."""
+        return f"sqlite:{self.settings.path}"
 
     # -- transactions --------------------------------------------------------------------------
 
@@ -448,13 +448,7 @@ def acquire(settings: Settings) -> Database:
     Raises:
         StoreClosed: The parent process had it open at `fork()`.
     """
-
-    def refuse(database: Database) -> None:
-        raise database.inherited()
-
-    return _registry.acquire(
-        settings.path, reuse=lambda _: None, inherited=refuse, create=lambda: Database(settings)
-    )
+    return _registry.acquire(settings.path, reuse=lambda _: None, create=lambda: Database(settings))
 
 
 def release(database: Database) -> None:

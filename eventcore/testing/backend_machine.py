@@ -1,0 +1,276 @@
+"""A state machine that drives a storage backend through random histories against a model of plain dicts.
+
+The model shares no code with any backend: it says in dictionaries and lists what the contract
+says in words. Bind it with hypothesis:
+
+    class MyMachine(BackendMachine):
+        def open(self, place):
+            return MyBackend.open(place)
+
+    TestMine = MyMachine.TestCase
+
+What it cannot do is kill the process or fill the disk; those need the engine's own tests.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from eventcore.errors import ConcurrentAppend, DuplicateName, InvalidValue, NotFound
+from eventcore.history.backend import Backend, Block, Posting, StoredSnapshot
+
+NAMES = st.sampled_from(["a", "b", "c", "d", "e", "ü"])
+SIZES = st.integers(1, 40)
+PAYLOADS = st.one_of(st.binary(max_size=40), st.integers(1, 60_000).map(lambda size: b"\xab" * size))
+SEQS = st.integers(-2, 260)
+
+
+@dataclass
+class ModelRun:
+    """What the contract says of one run."""
+
+    id: int
+    name: str
+    parent: int | None
+    forked_at: int
+    writer: str
+    meta: bytes
+    epoch: int = 1
+    blocks: list[Block] = field(default_factory=lambda: [])
+    snapshots: dict[int, bytes] = field(default_factory=lambda: {})
+    postings: dict[tuple[int, int], bytes] = field(default_factory=lambda: {})
+
+    @property
+    def head(self) -> int:
+        """Last seq of the run."""
+        return self.blocks[-1].last_seq if self.blocks else self.forked_at
+
+
+class BackendMachine(RuleBasedStateMachine):
+    """Creates, forks, claims, appends, reads, deletes and reopens; compares everything after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="eventcore-machine-"))
+        self.place = str(self.folder / "store")
+        self.model: dict[int, ModelRun] = {}
+        self.given: set[int] = set()
+        self.backend: Backend | None = None
+
+    # -- what a subclass gives ----------------------------------------------------------------
+
+    def open(self, place: str) -> Backend:
+        """Open the backend at `place`, creating the store if there is none."""
+        raise TypeError("cannot run the machine: define `open(self, place)` in the subclass")
+
+    # -- helpers of the rules -------------------------------------------------------------------
+
+    @property
+    def store(self) -> Backend:
+        """The open backend."""
+        assert self.backend is not None
+        return self.backend
+
+    def _pick(self, choice: int) -> ModelRun:
+        ids = sorted(self.model)
+        return self.model[ids[choice % len(ids)]]
+
+    def _named(self, name: str) -> ModelRun | None:
+        return next((run for run in self.model.values() if run.name == name), None)
+
+    # -- rules ------------------------------------------------------------------------------------
+
+    @initialize()
+    def begin(self) -> None:
+        """Open an empty store."""
+        self.backend = self.open(self.place)
+
+    @rule(name=NAMES, meta=st.binary(max_size=20), writer=st.sampled_from(["", "w1", "w2"]))
+    def create(self, name: str, meta: bytes, writer: str) -> None:
+        """Create a run, unless the name is taken."""
+        self._create(name, None, 0, meta, writer)
+
+    @precondition(lambda self: self.model)
+    @rule(name=NAMES, choice=st.integers(0, 9), back=st.integers(-1, 50), writer=st.sampled_from(["", "w3"]))
+    def fork(self, name: str, choice: int, back: int, writer: str) -> None:
+        """Fork a run at a seq near its head, or beyond it, which is refused."""
+        parent = self._pick(choice)
+        at = parent.head - back
+        if at < 0:
+            return
+        if at > parent.head:
+            try:
+                self.store.create_run("never", parent=parent.id, forked_at=at)
+            except NotFound:
+                return
+            raise AssertionError("a fork beyond the head was accepted")
+        self._create(name, parent.id, at, b"", writer)
+
+    def _create(self, name: str, parent: int | None, forked_at: int, meta: bytes, writer: str) -> None:
+        taken = self._named(name) is not None
+        try:
+            row = self.store.create_run(name, parent=parent, forked_at=forked_at, meta=meta, writer=writer)
+        except DuplicateName:
+            assert taken, f"the name {name!r} was free"
+            return
+        assert not taken, f"the name {name!r} was given twice"
+        assert row.id not in self.given, "a number was given twice"
+        self.given.add(row.id)
+        self.model[row.id] = ModelRun(row.id, name, parent, forked_at, writer, meta)
+
+    @precondition(lambda self: self.model)
+    @rule(
+        choice=st.integers(0, 9),
+        writer=st.sampled_from(["", "w1", "w2"]),
+        off=st.sampled_from([None, 0, 0, -1, 1]),
+    )
+    def claim(self, choice: int, writer: str, off: int | None) -> None:
+        """Claim or release a run, expecting the right epoch, a wrong one, or none."""
+        run = self._pick(choice)
+        expected = None if off is None else run.epoch + off
+        try:
+            row = self.store.claim(run.id, writer, expected)
+        except ConcurrentAppend:
+            assert off, "a claim at the right epoch was refused"
+            return
+        assert not off, "a claim at a wrong epoch was accepted"
+        run.epoch += bool(writer)
+        run.writer = writer
+        assert (row.epoch, row.writer, row.head) == (run.epoch, writer, run.head)
+
+    @precondition(lambda self: self.model)
+    @rule(
+        choice=st.integers(0, 9),
+        sizes=st.lists(SIZES, max_size=3),
+        payload=PAYLOADS,
+        snapshot=st.one_of(st.none(), st.integers(0, 3)),
+        postings=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.binary(max_size=9)), max_size=3),
+    )
+    def append(
+        self,
+        choice: int,
+        sizes: list[int],
+        payload: bytes,
+        snapshot: int | None,
+        postings: list[tuple[int, int, bytes]],
+    ) -> None:
+        """Append blocks, perhaps none, perhaps with a snapshot and postings."""
+        run = self._pick(choice)
+        blocks: list[Block] = []
+        head = run.head
+        for number, size in enumerate(sizes):
+            blocks.append(Block(head + 1, head + size, payload + bytes([number])))
+            head += size
+        stored = None if snapshot is None else StoredSnapshot(max(0, head - snapshot), payload)
+        chunks = [Posting(variable, max(0, head - back), data) for variable, back, data in postings]
+        self.store.append(run.id, run.head, run.epoch, blocks, stored, chunks)
+        run.blocks.extend(blocks)
+        if stored is not None:
+            run.snapshots[stored.seq] = stored.data
+        for chunk in chunks:
+            run.postings[chunk.variable, chunk.last_seq] = chunk.data
+
+    @precondition(lambda self: self.model)
+    @rule(
+        choice=st.integers(0, 9), head_off=st.sampled_from([-1, 0, 1]), epoch_off=st.sampled_from([-1, 0, 1])
+    )
+    def append_as_a_writer_that_is_behind(self, choice: int, head_off: int, epoch_off: int) -> None:
+        """Append with a wrong head or epoch: nothing of it may become visible."""
+        run = self._pick(choice)
+        expected = run.head + head_off
+        if expected < 0 or (head_off == 0 and epoch_off == 0):
+            return
+        try:
+            self.store.append(
+                run.id,
+                expected,
+                run.epoch + epoch_off,
+                [Block(expected + 1, expected + 1, b"never")],
+                StoredSnapshot(expected, b"never"),
+                [Posting(0, expected, b"never")],
+            )
+        except ConcurrentAppend as error:
+            assert (error.expected, error.actual) == (expected, run.head)
+            return
+        raise AssertionError("a writer that is behind was let in")
+
+    @precondition(lambda self: self.model)
+    @rule(choice=st.integers(0, 9), seq=SEQS)
+    def drop_snapshot(self, choice: int, seq: int) -> None:
+        """Drop a snapshot that may or may not be there."""
+        run = self._pick(choice)
+        self.store.drop_snapshot(run.id, seq)
+        run.snapshots.pop(seq, None)
+
+    @precondition(lambda self: self.model)
+    @rule(choice=st.integers(0, 9))
+    def delete(self, choice: int) -> None:
+        """Delete a run, unless a fork reads through it."""
+        run = self._pick(choice)
+        forks = [other.name for other in self.model.values() if other.parent == run.id]
+        try:
+            self.store.delete_run(run.id)
+        except InvalidValue as error:
+            assert forks, "a run nobody reads through was kept"
+            assert all(name in str(error) for name in forks)
+            return
+        assert not forks, "a run others read through was deleted"
+        del self.model[run.id]
+
+    @precondition(lambda self: self.model)
+    @rule(choice=st.integers(0, 9), first=SEQS, length=st.integers(-1, 80))
+    def read_a_range(self, choice: int, first: int, length: int) -> None:
+        """Read the blocks that overlap a range, and the snapshot before it."""
+        run = self._pick(choice)
+        last = first + length
+        expected = [b for b in run.blocks if first <= last and b.last_seq >= first and b.first_seq <= last]
+        assert list(self.store.blocks(run.id, first, last)) == expected
+        below = [seq for seq in run.snapshots if seq <= last]
+        wanted = StoredSnapshot(max(below), run.snapshots[max(below)]) if below else None
+        assert self.store.snapshot(run.id, last) == wanted
+
+    @precondition(lambda self: self.backend is not None and self.backend.durable)
+    @rule()
+    def reopen(self) -> None:
+        """Close and open again: a durable store is unchanged."""
+        log_id = self.store.log_id
+        self.store.close()
+        self.backend = self.open(self.place)
+        assert self.backend.log_id == log_id
+
+    # -- what always holds -------------------------------------------------------------------------
+
+    @invariant()
+    def the_store_is_what_the_model_says(self) -> None:
+        """Compare rows, heads, blocks, snapshots and postings of every run."""
+        if self.backend is None:
+            return
+        rows = self.store.runs()
+        assert [row.id for row in rows] == sorted(self.model)
+        for row in rows:
+            run = self.model[row.id]
+            assert (row.name, row.parent, row.forked_at) == (run.name, run.parent, run.forked_at)
+            assert (row.head, row.epoch, row.writer, row.meta) == (run.head, run.epoch, run.writer, run.meta)
+            assert self.store.run(run.name) == self.store.run(run.id) == row
+            assert self.store.head(run.id) == run.head
+            assert list(self.store.blocks(run.id, 0, 2**60)) == run.blocks
+            assert self.store.snapshot_seqs(run.id) == sorted(run.snapshots)
+            assert self.store.indexed_to(run.id) == max((seq for _, seq in run.postings), default=0)
+            for variable in range(3):
+                mine = sorted((seq, data) for (owner, seq), data in run.postings.items() if owner == variable)
+                assert self.store.postings(run.id, variable) == [
+                    Posting(variable, seq, data) for seq, data in mine
+                ]
+
+    def teardown(self) -> None:
+        """Check the store as a whole and remove it."""
+        if self.backend is not None:
+            assert list(self.backend.problems()) == []
+            self.backend.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
