@@ -12,7 +12,9 @@ failed, nothing more is appended: everything pending raises, and the run must be
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
 
 from eventcore.errors import EventTooLarge, OutcomeUnknown, StorageError, StoreClosed
 from eventcore.history.backend import Backend, Block, Posting, RunRow, StoredSnapshot
@@ -54,7 +56,7 @@ class Log:
         self._buffer: tuple[int, list[Event]] = (row.head, [])
         self._bytes = 0
         self._snapshots: list[tuple[int, bytes]] = []
-        self._committed = threading.Condition()
+        self._blocked: list[SimpleQueue[None]] = []
         self._waiters: list[tuple[int, Callable[[], None]]] = []
 
     @property
@@ -141,7 +143,7 @@ class Log:
         By a queue, not a Condition: a Ctrl-C inside a Condition can leave its lock taken for ever.
         """
         commits: SimpleQueue[None] = SimpleQueue()
-        self._waiters.append(commits)
+        self._blocked.append(commits)
         try:
             while needed():
                 self._committer.urge()
@@ -150,7 +152,7 @@ class Log:
                 except Empty:
                     pass
         finally:
-            self._waiters.remove(commits)
+            self._blocked.remove(commits)
 
     def abandon(self) -> None:
         """Give up without touching anything: in a child after `fork()`, where the lock's holder may not exist."""
@@ -171,10 +173,34 @@ class Log:
                 self.durable = max(self.durable, first + len(batch) - 1)
             except Exception as error:
                 self._fail(error)
-        with self._committed:
-            del self._snapshots[: len(snapshots)]
-            self._tell()
-            self._committed.notify_all()
+        del self._snapshots[: len(snapshots)]
+        self._tell()
+
+    def when_durable(self, seq: int, callback: Callable[[], None]) -> None:
+        """Call `callback` once `seq` is durable or never will be, from any thread. Commits at once."""
+        waiter = (seq, callback)
+        self._waiters.append(waiter)
+        if self._is_settled(seq):
+            self._answer(waiter)
+        else:
+            self._committer.arm(self)
+            self._committer.urge()
+
+    def _is_settled(self, seq: int) -> bool:
+        return self.durable >= seq or self.failure is not None or not self._committer.running()
+
+    def _answer(self, waiter: tuple[int, Callable[[], None]]) -> None:
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return  # another thread was faster
+        waiter[1]()
+
+    def _tell(self) -> None:
+        for waiter in [waiter for waiter in self._waiters if self._is_settled(waiter[0])]:
+            self._answer(waiter)
+        for blocked in list(self._blocked):
+            blocked.put(None)
 
     def _fail(self, error: Exception) -> None:
         known = isinstance(error, StorageError)
