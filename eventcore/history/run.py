@@ -7,7 +7,6 @@ live state and no log; it sees what is durable.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import threading
 import time
@@ -27,6 +26,8 @@ from eventcore.history.state import State, VariableState, apply, encode_state, s
 from eventcore.history.timetravel import Change, Difference, changes, differences
 
 if TYPE_CHECKING:
+    import asyncio
+
     from eventcore.history.store import Store
 
 
@@ -271,6 +272,8 @@ class Run:
         log = self._log
         if log is None or log.durable >= seq:
             return
+        import asyncio
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         log.when_durable(seq, lambda: _resolve_soon(loop, future))
