@@ -154,6 +154,11 @@ class Log:
         finally:
             self._blocked.remove(commits)
 
+    def is_locked_here(self) -> bool:
+        """Whether this thread holds `lock`."""
+        owned: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
+        return owned()
+
     def abandon(self) -> None:
         """Give up without touching anything: in a child after `fork()`, where the lock's holder may not exist."""
         self.lock = threading.RLock()

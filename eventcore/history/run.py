@@ -8,6 +8,7 @@ live state and no log; it sees what is durable.
 from __future__ import annotations
 
 import gc
+import heapq
 import threading
 import time
 import weakref
@@ -176,7 +177,8 @@ class Run:
         with log.lock:
             seq = log.append(event, size)
             apply(self._live, event)
-            self._folded = seq
+            # Counted, not set to `seq`: after an interrupt elsewhere the state must stay known to be behind.
+            self._folded += 1
         self._grown += size + EVENT_OVERHEAD
         if self._grown >= self._snapshot_at:
             self._grow(log)
@@ -191,7 +193,8 @@ class Run:
             self._catch_up(log)
         event = e.FieldRead(time.time_ns() // 1000, rollout, cause, variable, field)
         with log.lock:
-            self._folded = log.append(event, 0)
+            log.append(event, 0)
+            self._folded += 1
         self._grown += EVENT_OVERHEAD
         if self._grown >= self._snapshot_at:
             self._grow(log)
@@ -206,10 +209,23 @@ class Run:
                     log.offer_snapshot(encoded)
                     self._grown = 0
             self._snapshot_at = max(SNAPSHOT_FLOOR, self._state_size * 4)
-        log.wait_for_room()
+        self.wait_for_room()
+
+    def wait_for_room(self) -> None:
+        """Block while the log's buffer is full, but never with the lock held: the committer needs it."""
+        if self._log is not None and not self._log.is_locked_here():
+            self._log.wait_for_room()
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the live state stands at the head: false only after an interrupt, until `live` is asked for."""
+        return self._log is None or self._folded == self._log.head
 
     def _catch_up(self, log: Log) -> None:
-        """Make the live state agree with the log after an interrupt between append and apply."""
+        """Make the live state agree with the log after an interrupt between append and apply.
+
+        Not to be called with the lock held: it waits for the committer, which needs it.
+        """
         while True:
             with log.lock:
                 if self._folded == log.head:
@@ -237,9 +253,10 @@ class Run:
         number = self._sources.find(frame)
         if number is not None:
             return number
-        number, line = self._sources.learn(frame)
-        if line is not None:
-            self.record(e.SourceSeen(*self.stamp(), source=number, line=line), len(line))
+        with self.lock:
+            number, line = self._sources.learn(frame)
+            if line is not None:
+                self.record(e.SourceSeen(*self.stamp(), source=number, line=line), len(line))
         return number
 
     def flush(self) -> int:
@@ -252,11 +269,18 @@ class Run:
             UnrecordedMutation: A container was changed behind its recording view; the log's value is restored.
             StorageError: The commit failed; the message says what is durable.
         """
-        for guard in list(self.guards.values()):
-            guard.check()
-        return self._settle()
+        try:
+            for guard in list(self.guards.values()):
+                guard.check()
+        finally:
+            head = self._settle()
+        log = self._log
+        if log is not None and log.failure is not None and log.durable < log.head:
+            raise log.failure
+        return head
 
     def _settle(self) -> int:
+        """Make everything durable that still can be, and return the durable head: enough for reading."""
         if self._log is None:
             return self.head
         if self._log.closed or self._log.failure is not None:
@@ -355,10 +379,11 @@ class Run:
                     f"cannot find label {position!r} in run {self.name!r}; it has: {', '.join(labels) or 'none'}"
                 )
             return labels[position]
-        found, head = int(position), self.head
-        if isinstance(position, bool) or not 0 <= found <= head:
+        known = isinstance(position, (int, str)) and not isinstance(position, bool)
+        found, head = int(position) if known else -1, self.head
+        if not 0 <= found <= head:
             raise InvalidValue(
-                f"cannot go to seq {position} of run {self.name!r}: its log ends at {head}; "
+                f"cannot go to seq {position!r} of run {self.name!r}: its log ends at {head}; "
                 f"pass a seq from 0 to {head}"
             )
         return found
@@ -397,8 +422,9 @@ class Run:
         self, reader: Reader, variable: Any, first: int, last: int
     ) -> Iterator[tuple[int, e.Event]]:
         numbers = self.at(reader.head()).numbers(variable_path(variable))
-        for number in numbers:
-            yield from reader.concerning(number, first, last)
+        parts = [reader.concerning(number, first, last) for number in numbers]
+        # An object whose place was taken may still be read, so the parts can overlap.
+        yield from parts[0] if len(parts) == 1 else heapq.merge(*parts, key=_seq_of)
 
     def follow(self, from_seq: int = 1, timeout: float | None = None) -> Iterator[Record]:
         """Yield events from `from_seq` on, then wait for more: nothing skipped, doubled or reordered.
@@ -515,6 +541,11 @@ class Run:
         finally:
             current.reset(self._tokens.pop())
 
+    def abandon(self) -> None:
+        """Refuse every write from now on: this is a child after `fork()`."""
+        if self._log is not None:
+            self._log.abandon()
+
     def close(self) -> None:
         """Make everything durable and give up writing. Reading goes on working. Idempotent."""
         if self._log is None or self._log.closed:
@@ -551,6 +582,10 @@ def _resolve_soon(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None])
     except RuntimeError:
         # The loop was closed while the commit was under way: nobody waits any more.
         return
+
+
+def _seq_of(record: tuple[int, e.Event]) -> int:
+    return record[0]
 
 
 def variable_path(variable: Any) -> str:

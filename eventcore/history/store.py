@@ -393,6 +393,8 @@ class Store:
     def abandon(self) -> None:
         """Give everything up without touching the files: this is a forked child."""
         self._committer.abandon()
+        for run in self._runs.values():
+            run.abandon()
         self._closed = True
 
 
