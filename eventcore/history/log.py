@@ -54,6 +54,7 @@ class Log:
         self._indexer = indexer
         # One attribute, replaced as a whole: whoever reads it without the lock sees a consistent pair.
         self._buffer: tuple[int, list[Event]] = (row.head, [])
+        self._writing: tuple[int, list[Event]] = (row.head + 1, [])
         self._bytes = 0
         self._snapshots: list[tuple[int, bytes]] = []
         self._blocked: list[SimpleQueue[None]] = []
@@ -154,6 +155,12 @@ class Log:
         finally:
             self._blocked.remove(commits)
 
+    def recent(self) -> tuple[int, list[Event]]:
+        """Return (durable, all events appended after it). The caller holds `lock`."""
+        first, batch = self._writing
+        durable = self.durable  # read after `_writing`: the committer moves them in the other order
+        return durable, [*batch[max(0, durable + 1 - first) :], *self._buffer[1]]
+
     def is_locked_here(self) -> bool:
         """Whether this thread holds `lock`."""
         owned: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
@@ -167,15 +174,19 @@ class Log:
     def commit(self) -> None:
         """Commit everything pending. Called by the committer thread only."""
         with self.lock:
+            if self.failure is not None:
+                return self._tell()
             base, batch = self._buffer
+            first = base + 1
+            self._writing = (first, batch)
             self._buffer = (base + len(batch), [])
             self._bytes = 0
             snapshots = list(self._snapshots)
-        first = base + 1
-        if self.failure is None and (batch or snapshots):
+        if batch or snapshots:
             try:
                 self._write(first, batch, snapshots)
                 self.durable = max(self.durable, first + len(batch) - 1)
+                self._writing = (self.durable + 1, [])
             except Exception as error:
                 self._fail(error)
         del self._snapshots[: len(snapshots)]

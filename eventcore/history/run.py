@@ -23,7 +23,7 @@ from eventcore.history.reading import Reader
 from eventcore.history.scope import Scope, current, process_scope
 from eventcore.history.snapshots import SNAPSHOT_FLOOR, due
 from eventcore.history.sources import Sources, user_frame
-from eventcore.history.state import State, VariableState, apply, encode_state, size_of
+from eventcore.history.state import State, VariableState, apply, encode_state, fold, size_of
 from eventcore.history.timetravel import Change, Difference, changes, differences
 
 if TYPE_CHECKING:
@@ -216,26 +216,18 @@ class Run:
         if self._log is not None and not self._log.is_locked_here():
             self._log.wait_for_room()
 
-    @property
-    def in_step(self) -> bool:
-        """Whether the live state stands at the head: false only after an interrupt, until `live` is asked for."""
-        return self._log is None or self._folded == self._log.head
-
     def _catch_up(self, log: Log) -> None:
-        """Make the live state agree with the log after an interrupt between append and apply.
+        """Make the live state agree with the log after an interrupt between append and apply."""
+        with log.lock:
+            if self._folded != log.head:
+                self._live.absorb(self.folded())
+                self._folded = log.head
 
-        Not to be called with the lock held: it waits for the committer, which needs it.
-        """
-        while True:
-            with log.lock:
-                if self._folded == log.head:
-                    return
-            head = log.flush()
-            with log.lock:
-                if log.head == head:
-                    self._live.absorb(self._reader.state_at(head))
-                    self._folded = head
-                    return
+    def folded(self) -> State:
+        """Fold the state at the head from the log, durable and pending events alike. The caller holds `lock`."""
+        assert self._log is not None
+        durable, pending = self._log.recent()
+        return fold(self.store.reader(self.number).state_at(durable), pending, durable + 1)
 
     @property
     def live(self) -> State:
