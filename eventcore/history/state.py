@@ -170,6 +170,10 @@ class State:
             return self._by_path[variable]
         return self._by_path[resolve(variable, self._by_path)]
 
+    def has(self, number: int) -> bool:
+        """Whether a variable of this number is there and was not replaced."""
+        return number in self._slots
+
     def numbers(self, variable: str) -> list[int]:
         """Numbers of a variable and of those it replaced under the same path, oldest first."""
         slot = self.slot(variable)
@@ -187,7 +191,7 @@ class State:
                 for field in [*mine.value, *slot.value]:
                     if field not in slot.value:
                         dict.pop(mine.value, field, None)
-                    elif encoder.encode(mine.value.get(field)) != encoder.encode(slot.value[field]):
+                    elif field not in mine.value or differ(mine.value[field], slot.value[field]):
                         mine.put(field, slot.value[field])
                 slot.value, slot.wrap = mine.value, mine.wrap
                 for name in VariableState.__slots__:
@@ -255,6 +259,14 @@ class _Values(Mapping[str, dict[str, Any]]):
 
     def __repr__(self) -> str:
         return repr({path: self[path] for path in self})
+
+
+def differ(a: Any, b: Any) -> bool:
+    """Whether two values are different JSON, keys in another order included; what is no JSON differs from all."""
+    try:
+        return encoder.encode(a) != encoder.encode(b)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return True
 
 
 def resolve(name: str, paths: Iterable[str]) -> str:

@@ -28,11 +28,30 @@ View = RecordingDict | RecordingList
 class Exposure:
     """A field whose container was handed out: what it was then, and the events that changed it since."""
 
-    __slots__ = ("baseline", "events")
+    __slots__ = ("_events", "_limit", "_number", "baseline")
 
-    def __init__(self, baseline: bytes) -> None:
+    def __init__(self, number: int, baseline: bytes) -> None:
         self.baseline = baseline
-        self.events: list[e.Event] = []
+        self._number = number
+        self._events: list[e.Event] = []
+        self._limit = max(1024, len(baseline) // 64)
+
+    def note(self, field: str, event: e.Event) -> None:
+        """Take note of a recorded change; folded into the baseline now and then, so that memory stays bounded."""
+        self._events.append(event)
+        if len(self._events) >= self._limit:
+            self.baseline = self.expected(field)
+            self._events = []
+            self._limit = max(1024, len(self.baseline) // 64)
+
+    def expected(self, field: str) -> bytes:
+        """Return what the field must be now, as MessagePack."""
+        if not self._events:
+            return self.baseline
+        state = State()
+        slot = state.only(self._number, {field: decode_json(self.baseline)})
+        fold(state, self._events)
+        return encoder.encode(slot.value.get(field))
 
 
 class Binding:
@@ -74,7 +93,8 @@ class Binding:
                     record.rollout = None
         exposed, self._exposed = list(self._exposed), {}
         for field in exposed:
-            self.expose(field)
+            if field in self.root:
+                self.expose(field)
 
     def patch(self, view: View, op: int, args: list[Any]) -> None:
         """Carry a view's change to its variable.
@@ -93,14 +113,14 @@ class Binding:
     def expose(self, field: str) -> None:
         """Watch a field from now on: its container was handed out."""
         if field not in self._exposed:
-            self._exposed[field] = Exposure(encoder.encode(self.root[field]))
+            self._exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
             self.run.guards[id(self)] = self
 
     def note(self, event: e.Event, fields: Any) -> None:
         """Take note of a recorded change of some fields (None: of all)."""
         for field, exposure in self._exposed.items():
             if fields is None or field in fields:
-                exposure.events.append(event)
+                exposure.note(field, event)
 
     def check(self) -> None:
         """Compare what was handed out with the log: called at every barrier.
@@ -108,35 +128,41 @@ class Binding:
         Raises:
             UnrecordedMutation: Something changed without an event; the log's value is restored.
         """
-        wrong: list[str] = []
-        for field, exposure in list(self._exposed.items()):
-            expected = self._expected(field, exposure)
-            found = _encoded(self.root.get(field))
-            if found != expected:
-                wrong.append(field)
-                self.slot.put(field, decode_json(expected))
-            # No local name may hold the view here: it would count as somebody else's reference.
-            if found == expected and _is_held(self.root, field):
-                self._exposed[field] = Exposure(expected)
-            else:
-                del self._exposed[field]
-        if not self._exposed:
+        if self.run.live.has(self.slot.number):
+            suspects = [
+                field
+                for field, exposure in list(self._exposed.items())
+                if _encoded(self.root.get(field)) != exposure.expected(field)
+            ]
+            wrong = self._restore(suspects) if suspects else []
+            # No local name may hold a view here: it would count as somebody else's reference.
+            held = [field for field in self._exposed if field not in wrong and _is_held(self.root, field)]
+        else:  # another variable took the place
+            wrong, held = [], []
+        self._exposed = {
+            field: Exposure(self.slot.number, encoder.encode(self.root[field])) for field in held
+        }
+        if not held:
             self.run.guards.pop(id(self), None)
         if wrong:
             raise UnrecordedMutation(
                 f"cannot account for a change of variable {self.path!r}, field{'s' * (len(wrong) > 1)} "
                 f"{', '.join(map(repr, wrong))}: a container was changed by code that bypasses its methods "
-                "(heapq, bisect.insort, list.append(view, x)); the value the log has was restored; "
+                "(heapq, list.append(view, x)); the value the log has was restored; "
                 "work on a copy and assign it: values = state.get(field).copy(); …; state.update({field: values})"
             )
 
-    def _expected(self, field: str, exposure: Exposure) -> bytes:
-        if not exposure.events:
-            return exposure.baseline
-        state = State()
-        slot = state.only(self.slot.number, {field: decode_json(exposure.baseline)})
-        fold(state, exposure.events)
-        return encoder.encode(slot.value.get(field))
+    def _restore(self, suspects: list[str]) -> list[str]:
+        """Give fields the values the log says they have; return those that had others.
+
+        The log is asked, not what was noted: an interrupt may fall between a change and its being noted.
+        """
+        with self.run.lock:
+            truth = self.run.folded().slot(self.slot.number).value
+            wrong = [field for field in suspects if _encoded(self.root.get(field)) != _encoded(truth.get(field))]
+            for field in wrong:
+                self.slot.put(field, truth[field])
+        return wrong
 
 
 def _encoded(value: Any) -> bytes | None:
