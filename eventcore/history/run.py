@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import msgspec
+
 from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError, StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history.log import EVENT_OVERHEAD, Log
@@ -106,8 +108,15 @@ class Run:
     @property
     def lock(self) -> threading.RLock:
         """The run's one lock; hold it where a place must not move between looking and writing."""
-        assert self._log is not None
-        return self._log.lock
+        return self._writing_log().lock
+
+    def _writing_log(self) -> Log:
+        if self._log is None:
+            raise StoreReadOnly(
+                f"cannot write to run {self.name!r}: it was opened for reading; "
+                f"use store.run({self.name!r}, resume=True) to go on with it, or fork it"
+            )
+        return self._log
 
     @property
     def writable(self) -> bool:
@@ -168,10 +177,7 @@ class Run:
         """
         log = self._log
         if log is None:
-            raise StoreReadOnly(
-                f"cannot write to run {self.name!r}: it was opened for reading; "
-                f"use store.run({self.name!r}, resume=True) to go on with it, or fork it"
-            )
+            log = self._writing_log()
         if self._folded != log.head:
             self._catch_up(log)
         with log.lock:
@@ -299,13 +305,12 @@ class Run:
 
     def snapshot(self) -> int:
         """Store a snapshot now and return the seq it stands at, durable."""
-        if self._log is None:
-            raise StoreReadOnly(f"cannot store a snapshot in run {self.name!r}: it was opened for reading")
+        log = self._writing_log()
         self.flush()
-        with self._log.lock:
-            self._log.offer_snapshot(encode_state(self.live))
+        with log.lock:
+            log.offer_snapshot(encode_state(self.live))
             self._grown = 0
-        return self._log.flush()
+        return log.flush()
 
     # --- variables -----------------------------------------------------------------------------
 
@@ -316,10 +321,13 @@ class Run:
             DuplicateName: Another object that is still in use has the same path.
         """
         self.require_free(event.path, owner)
-        self.record(event, size_of(event.schema) + size_of(event.value) + len(event.path))
-        self._owners[event.path] = weakref.ref(owner)
-        self._declared.add(event.path)
-        return self.live.slot(event.path)
+        with self.lock:
+            if event.variable != self.live.next_number:  # another thread declared meanwhile
+                event = msgspec.structs.replace(event, variable=self.live.next_number)
+            self.record(event, size_of(event.schema) + size_of(event.value) + len(event.path))
+            self._owners[event.path] = weakref.ref(owner)
+            self._declared.add(event.path)
+            return self.live.slot(event.path)
 
     def require_free(self, path: str, owner: Any = None) -> None:
         """Raise `DuplicateName` if an object that is still in use has this path."""

@@ -347,6 +347,7 @@ class Variable:
                 event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, source)
             run.record(event, size_of(checked) + 16)
             self._binding.note(event, (path[0],) if path else None)
+        run.wait_for_room()
 
     def _check_patch(self, view: View, path: list[str | int], op: int, args: list[Any]) -> list[Any]:
         """Check only what enters, unless the container's own rules (sizes, required keys) need the whole field."""
