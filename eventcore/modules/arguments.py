@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from eventcore.errors import InvalidValue
+from eventcore.models.conversion import json_of, schema_of
 from eventcore.models.data_model import DataModel
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.symbolic import SymbolicDataModel
-from eventcore.models.conversion import json_of, schema_of
 from eventcore.models.validation import validator_for
 from eventcore.modules.structure import is_schema
 
@@ -43,7 +43,9 @@ def is_symbolic(value: object) -> bool:
         return True
     if isinstance(value, dict):
         return any(is_symbolic(item) for item in cast("dict[Any, Any]", value).values())
-    return isinstance(value, (list, tuple)) and any(is_symbolic(item) for item in cast("Iterable[Any]", value))
+    return isinstance(value, (list, tuple)) and any(
+        is_symbolic(item) for item in cast("Iterable[Any]", value)
+    )
 
 
 class InputConverter:

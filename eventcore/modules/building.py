@@ -83,10 +83,11 @@ async def _build(module: Module, given: Any) -> None:
     if not core.parent_path and not core.tracker.members("variables"):
         _move(core, current_path())
     undo = core.tracker.checkpoint()
+    cls: Any = type(module)
     token = _under_construction.set((*_under_construction.get(), module))
     try:
         with for_real(), scope_of(module), making(core):
-            await module.build(symbolic_inputs(given) if wants_inputs(type(module)) else structure)
+            await module.build(symbolic_inputs(given) if wants_inputs(cls) else structure)
     except BaseException:
         undo()
         raise
@@ -103,7 +104,8 @@ def _move(core: ModuleCore, parent_path: str) -> None:
 def finish(module: Module, structure: Any) -> None:
     """Note that a module is built for inputs of these schemas, and lock it."""
     core = core_of(module)
-    core.input_schema = structure
+    if core.input_schema is None:  # a program with a graph knows it from its inputs
+        core.input_schema = structure
     core.built = True
     core.locked = True
     core.tracker.fix()
@@ -125,7 +127,7 @@ def has_own_build(cls: type) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def wants_inputs(cls: type) -> bool:
+def wants_inputs(cls: Any) -> bool:
     """Whether `build` calls its parameter `inputs`: then it is given symbolic data models, not schemas."""
-    parameters = list(inspect.signature(cls.build).parameters)  # type: ignore[attr-defined]
+    parameters = list(inspect.signature(cls.build).parameters)
     return parameters[1:2] == ["inputs"]

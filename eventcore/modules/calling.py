@@ -90,6 +90,8 @@ async def _called(
 def converted(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """Turn arguments into data models, plain dicts by the schema the module was built with."""
     core = core_of(module)
+    if len(args) == 1:
+        args = (core.arrange(module, args[0]),)
     converter = InputConverter(f"{type(module).__name__} '{core.path}'", f"inputs_{core.name}")
     known = core.input_schema
     structures = known if len(args) > 1 and isinstance(known, list) and len(known) == len(args) else [known]
@@ -109,10 +111,13 @@ def given_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return named or None
 
 
-async def run_call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
+async def run_call(
+    module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None
+) -> Any:
     """Run a module's `call`, plain or async, and convert what it returns."""
     core = core_of(module)
-    if training is not None and takes_training(type(module)):
+    cls: Any = type(module)
+    if training is not None and takes_training(cls):
         kwargs = {**kwargs, "training": training}
     # Only while something may still be built below does anybody ask for the scope.
     scope = nullcontext() if core.seal is Seal.FINAL else scope_of(module)
@@ -124,7 +129,7 @@ async def run_call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 @functools.lru_cache(maxsize=1024)
-def takes_training(cls: type[Module]) -> bool:
+def takes_training(cls: Any) -> bool:
     """Whether a class's `call` has a `training` parameter."""
     parameters = inspect.signature(cls.call).parameters
     return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -140,11 +145,13 @@ def settle(module: Module) -> None:
         for variable in core_of(below).tracker.members("variables"):
             variable.adopt()
         record_lock(core_of(below), run)
-    module.declare(run)
+    core.declare(module, run)
     core.live_in = weakref.ref(run)
 
 
 def refuse_missing_call(module: Module) -> InvalidValue:
     """The error of a module whose class says nothing about what it does."""
     name = type(module).__name__
-    return InvalidValue(f"cannot call {name}: the class has no `call`. Define `async def call(self, inputs)`.")
+    return InvalidValue(
+        f"cannot call {name}: the class has no `call`. Define `async def call(self, inputs)`."
+    )

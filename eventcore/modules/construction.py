@@ -94,7 +94,9 @@ def take_restored(cls: type) -> Restored | None:
     return known
 
 
-def kept_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def kept_arguments(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Copy a constructor's arguments, plain containers deeply, other objects as they are."""
     return tuple(_kept(value) for value in args), {key: _kept(value) for key, value in kwargs.items()}
 
@@ -176,7 +178,8 @@ def _name_before(maker: ModuleCore, prefix: str) -> str | None:
 
 def signature_of(cls: type) -> inspect.Signature:
     """The signature of a class's constructor, `self` left out."""
-    signature = inspect.signature(cls.__init__)
+    init: Callable[..., None] = cls.__init__  # type: ignore[misc]  # of exactly this class
+    signature = inspect.signature(init)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
@@ -185,7 +188,8 @@ def takes(cls: type, name: str) -> bool:
     parameters = signature_of(cls).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD or (parameter.name == name and parameter.kind in kinds)
+        parameter.kind is inspect.Parameter.VAR_KEYWORD
+        or (parameter.name == name and parameter.kind in kinds)
         for parameter in parameters
     )
 

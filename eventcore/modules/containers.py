@@ -43,11 +43,11 @@ class TrackedList(list[Any]):
         new = [self.tracker.wrap(value) for value in values]
         self._change(lambda: list.extend(self, new), new)
 
-    def __iadd__(self, values: Iterable[Any], /) -> TrackedList:  # type: ignore[override,misc]
+    def __iadd__(self, values: Iterable[Any], /) -> TrackedList:  # type: ignore[misc]
         self.extend(values)
         return self
 
-    def __imul__(self, count: SupportsIndex, /) -> TrackedList:  # type: ignore[override,misc]
+    def __imul__(self, count: SupportsIndex, /) -> TrackedList:
         self._change(lambda: list.__imul__(self, count), self)
         return self
 
@@ -122,7 +122,7 @@ class TrackedDict(dict[Any, Any]):
         items = [*new.values(), *(self.get(key) for key in new)]
         self._change(lambda: dict.update(self, new), items)
 
-    def __ior__(self, other: Any, /) -> TrackedDict:  # type: ignore[override,misc]
+    def __ior__(self, other: Any, /) -> TrackedDict:  # type: ignore[misc]
         self.update(other)
         return self
 
@@ -200,7 +200,7 @@ class TrackedSet(set[Any]):
         """Keep what is in one; tracked."""
         self._change_by("symmetric_difference_update", (other,))
 
-    def __ior__(self, other: Any, /) -> TrackedSet:  # type: ignore[override,misc]
+    def __ior__(self, other: Any, /) -> TrackedSet:  # type: ignore[misc]
         self.update(other)
         return self
 
@@ -212,7 +212,7 @@ class TrackedSet(set[Any]):
         self.intersection_update(other)
         return self
 
-    def __ixor__(self, other: Any, /) -> TrackedSet:  # type: ignore[override,misc]
+    def __ixor__(self, other: Any, /) -> TrackedSet:  # type: ignore[misc]
         self.symmetric_difference_update(other)
         return self
 

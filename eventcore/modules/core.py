@@ -31,7 +31,7 @@ class Identity(Module):
         """Return `inputs`."""
         return inputs
 
-    def compute_output_spec(self, inputs: Any) -> Any:  # type: ignore[override]
+    def compute_output_spec(self, inputs: Any) -> Any:
         """Return `inputs`."""
         return inputs
 
@@ -46,7 +46,7 @@ class _Combination(Module):
         """Combine the data models of a list."""
         return self._combined(inputs)
 
-    def compute_output_spec(self, inputs: Any) -> Any:  # type: ignore[override]
+    def compute_output_spec(self, inputs: Any) -> Any:
         """Combine the schemas of a list."""
         return self._combined(_loose(inputs))
 
@@ -93,7 +93,7 @@ class _Change(Module):
         """Change `inputs`."""
         return self._changed(inputs)
 
-    def compute_output_spec(self, inputs: Any) -> Any:  # type: ignore[override]
+    def compute_output_spec(self, inputs: Any) -> Any:
         """Change the schema of `inputs`."""
         return self._changed(_loose(inputs))
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def declare_variable(
-    module: Module, initializer: Any, data_model: Any, trainable: bool, name: str | None, description: str | None
+    module: Module,
+    initializer: Any,
+    data_model: Any,
+    trainable: bool,
+    name: str | None,
+    description: str | None,
 ) -> Variable:
     """Make a variable under a module's path and let the module hold it.
 

@@ -98,4 +98,3 @@ def _resolved(reference: Any, root: Schema) -> Any:
 
 def _words(kinds: frozenset[str]) -> str:
     return " or ".join(sorted(kinds)) if kinds else "any type"
-

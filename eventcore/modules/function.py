@@ -57,7 +57,7 @@ class Lambda(Module):
             return JsonDataModel(schema=self._output_schema, json=found)
         return found
 
-    async def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    async def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         """Say what was declared, else run the function on placeholders."""
         if self._output_schema is not None:
             return self._output_schema

@@ -61,7 +61,9 @@ def checked_hooks(hooks: Iterable[Hook] | None) -> list[Hook]:
     """
     found = list(hooks or ())
     for hook in found:
-        if not (callable(getattr(hook, "on_call_begin", None)) and callable(getattr(hook, "on_call_end", None))):
+        if not (
+            callable(getattr(hook, "on_call_begin", None)) and callable(getattr(hook, "on_call_end", None))
+        ):
             raise WrongType(
                 f"cannot add {hook!r} as a hook: it has no `on_call_begin` and `on_call_end`. "
                 "Derive from `eventcore.modules.Hook`."

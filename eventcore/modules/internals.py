@@ -57,14 +57,18 @@ class ModuleCore:
         parents: Modules that hold it.
         live_in: The run its tree was last seen to live in.
         locks_in: Runs that have its lock recorded.
+        arrange: Brings the module's only argument into the structure it expects; programs have one.
+        declare: Writes into a run what has to be known to make the module again; programs have one.
     """
 
     __slots__ = (
         "arguments",
+        "arrange",
         "building",
         "built",
         "calls",
         "constructing",
+        "declare",
         "description",
         "given_names",
         "hooks",
@@ -117,6 +121,8 @@ class ModuleCore:
         self.parents: list[weakref.ref[Module]] = []
         self.live_in: Callable[[], Any] = lambda: None
         self.locks_in: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.arrange: Callable[[Any, Any], Any] = lambda module, inputs: inputs
+        self.declare: Callable[[Any, Any], None] = lambda module, run: None
 
 
 def is_module(value: object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from eventcore.errors import InvalidValue
 from eventcore.modules import building, construction, ownership
@@ -23,9 +23,6 @@ from eventcore.saving.registry import register_class
 from eventcore.variables.scope import check_name
 from eventcore.variables.variable import Variable
 from eventcore.variables.views import RecordingDict, RecordingList
-
-if TYPE_CHECKING:
-    from eventcore.history.run import Run
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -43,7 +40,7 @@ class Module:
         hooks: Told when a call begins and ends.
 
     Raises:
-        InvalidValue: The name is empty or holds a slash.
+        InvalidValue: The name is empty or holds a slash, or an argument is unknown.
     """
 
     accepts_any_input: ClassVar[bool] = False
@@ -73,8 +70,14 @@ class Module:
         name: str | None = None,
         description: str | None = None,
         hooks: Iterable[Hook] | None = None,
+        **unknown: Any,
     ) -> None:
         core = core_of(self)
+        if unknown:
+            raise InvalidValue(
+                f"cannot make {type(self).__name__}: received {', '.join(unknown)}. A module takes trainable, name, "
+                "description and hooks."
+            )
         if core.initialized:
             self._initialize_again(trainable, name, description)
             return
@@ -92,14 +95,14 @@ class Module:
         if not trainable or (known is not None and known.trainable is False):
             ownership.set_trainable(self, False)
 
-    def _initialize_again(self, trainable: bool | None, name: str | None, description: str | None) -> None:
+    def _initialize_again(self, trainable: bool, name: str | None, description: str | None) -> None:
         core = core_of(self)
         if name is not None and name != core.name:
             raise InvalidValue(f"cannot rename '{core.name}' to '{name}': a module keeps its first name.")
         if description is not None:
             core.description = description
-        if trainable is not None and trainable != core.trainable:
-            ownership.set_trainable(self, trainable)
+        if not trainable and core.trainable:
+            ownership.set_trainable(self, False)
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class Module:
     build.__eventcore_default__ = True  # type: ignore[attr-defined]
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module does; override it, plain or async: `async def call(self, inputs, training=False)`.
+        """Do what the module is for; override it, plain or async, with `training=False` if it matters.
 
         It is given data models and returns one, or a list, tuple or dict of them. An input is None when the
         branch it comes from is inactive; return None then.
@@ -230,9 +233,6 @@ class Module:
         core.hooks += checked_hooks([hook])
         hook.set_module(self)
 
-    def declare(self, run: Run) -> None:
-        """Write into `run` what has to be known to make this module again; programs do."""
-
     # --- making it again -----------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
@@ -252,7 +252,9 @@ class Module:
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a module from its config: `cls(**config)`."""
         base = {key: config[key] for key in construction.BASE_ARGUMENTS if key in config}
-        given = {key: value for key, value in config.items() if key not in base or construction.takes(cls, key)}
+        given = {
+            key: value for key, value in config.items() if key not in base or construction.takes(cls, key)
+        }
         with construction.restoring(cls, **base):
             return cls(**given)
 
@@ -329,4 +331,3 @@ def _description(module: Module, given: str | None, known: str | None) -> str:
         return known
     docstring = inspect.cleandoc(type(module).__dict__.get("__doc__") or "")
     return docstring.split("\n", 1)[0].strip()
-

@@ -26,16 +26,18 @@ class Node:
         args: Positional arguments; symbolic data models in them lead to other nodes.
         kwargs: Keyword arguments.
         shape: Structure of the outputs: each leaf is its place, None where there is no output.
+        specs: Name and schema of each output.
         number: Counts up with every node of the process; arguments come from lower numbers.
     """
 
-    __slots__ = ("args", "kwargs", "module", "number", "shape")
+    __slots__ = ("args", "kwargs", "module", "number", "shape", "specs")
 
     def __init__(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], shape: Any) -> None:
         self.module = module
         self.args = args
         self.kwargs = kwargs
         self.shape = shape
+        self.specs: list[tuple[str, dict[str, Any]]] = []
         self.number = next(_numbers)
 
     def symbolic_arguments(self) -> list[SymbolicDataModel]:
@@ -55,6 +57,7 @@ class Node:
 
 def attach(node: Node, outputs: list[SymbolicDataModel]) -> None:
     """Let each output remember that it is this node's, and which."""
+    node.specs = [(output.name, output.get_schema()) for output in outputs]
     for index, output in enumerate(outputs):
         output.producer = (node, index)
 

@@ -39,7 +39,8 @@ def track_type(cls: type, kind: str) -> None:
 
 def kind_of(value: object) -> str | None:
     """The heading a tracked value belongs under, None for an ordinary one."""
-    return _kind_of_class(type(value))
+    cls: Any = type(value)
+    return _kind_of_class(cls)
 
 
 @lru_cache(maxsize=4096)

@@ -19,13 +19,17 @@ def pick(items: list[Any], name: str | None, index: int | None, what: str) -> An
     if index is not None:
         if -len(items) <= index < len(items):
             return items[index]
-        raise InvalidValue(f"cannot get the {what} at index {index}: there are {len(items)}: {_listed(names)}.")
+        raise InvalidValue(
+            f"cannot get the {what} at index {index}: there are {len(items)}: {_listed(names)}."
+        )
     found = [item for item in items if item.path == name] or [item for item in items if item.name == name]
     if len(found) == 1:
         return found[0]
     if found:
         paths = _listed([item.path for item in found])
-        raise InvalidValue(f"cannot get the {what} named '{name}': {len(found)} have this name; pass a path: {paths}.")
+        raise InvalidValue(
+            f"cannot get the {what} named '{name}': {len(found)} have this name; pass a path: {paths}."
+        )
     raise InvalidValue(f"cannot get the {what} named '{name}': there are {_listed(names)}.")
 
 

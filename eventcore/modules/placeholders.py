@@ -52,7 +52,11 @@ class _Maker:
         if "$ref" in parts:
             return self.value(self._resolved(parts["$ref"]), depth + 1)
         if "allOf" in parts:
-            return self.value({**parts, **_merged(parts["allOf"]), "allOf": None}, depth) if parts["allOf"] else None
+            return (
+                self.value({**parts, **_merged(parts["allOf"]), "allOf": None}, depth)
+                if parts["allOf"]
+                else None
+            )
         options = parts.get("anyOf") or parts.get("oneOf")
         if options:
             return self.value(self._chosen(options, depth), depth + 1)
@@ -105,9 +109,9 @@ class _Maker:
         return leading + more
 
     def _text(self, schema: Schema) -> str:
-        text = _FORMATS.get(schema.get("format", ""), "text" if self._full else "")
+        text: str = _FORMATS.get(schema.get("format", ""), "text" if self._full else "")
         text += "x" * (schema.get("minLength", 0) - len(text))
-        return text[: schema["maxLength"]] if "maxLength" in schema else text
+        return text[: int(schema.get("maxLength", len(text)))]
 
 
 def _merged(schemas: list[Schema]) -> Schema:
@@ -121,9 +125,15 @@ def _number(schema: Schema, *, integer: bool, start: int) -> int | float:
     low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
     step = schema.get("multipleOf", 1 if integer else 0)
     if "exclusiveMinimum" in schema:
-        low = max(low, schema["exclusiveMinimum"] + (1 if integer else 1e-9 + abs(schema["exclusiveMinimum"]) * 1e-9))
+        low = max(
+            low,
+            schema["exclusiveMinimum"] + (1 if integer else 1e-9 + abs(schema["exclusiveMinimum"]) * 1e-9),
+        )
     if "exclusiveMaximum" in schema:
-        high = min(high, schema["exclusiveMaximum"] - (1 if integer else 1e-9 + abs(schema["exclusiveMaximum"]) * 1e-9))
+        high = min(
+            high,
+            schema["exclusiveMaximum"] - (1 if integer else 1e-9 + abs(schema["exclusiveMaximum"]) * 1e-9),
+        )
     value = max(low, min(high, start))
     if step:
         value = math.ceil(value / step) * step

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import ConfigMismatch, InsideRunningLoop
 from eventcore.modules.building import ensure_built, finish, has_own_build
-from eventcore.modules.internals import core_of, ready_core
+from eventcore.modules.internals import ready_core
 
 if TYPE_CHECKING:
     from eventcore.modules.module import Module

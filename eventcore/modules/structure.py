@@ -26,8 +26,8 @@ def is_schema(value: object) -> bool:
 def map_structure(visit: Callable[[Any], Any], value: Any) -> Any:
     """Apply `visit` to every leaf; lists, tuples and dicts (schemas are leaves) keep their shape."""
     if isinstance(value, dict) and not is_schema(value):
-        items = cast("dict[Any, Any]", value).items()
-        return {key: map_structure(visit, item) for key, item in items}
+        named = cast("dict[Any, Any]", value)
+        return {key: map_structure(visit, item) for key, item in named.items()}
     if isinstance(value, (list, tuple)):
         items = [map_structure(visit, item) for item in cast("Iterable[Any]", value)]
         return items if isinstance(value, list) else _rebuilt_tuple(cast("tuple[Any, ...]", value), items)
@@ -85,7 +85,9 @@ def check_fit(given: Any, structure: Any, where: str) -> None:
         return
     if is_schema(structure):
         if isinstance(given, (list, tuple, dict)):
-            raise InvalidValue(f"cannot call {where}: received a {type(given).__name__}; it takes one data model.")
+            raise InvalidValue(
+                f"cannot call {where}: received a {type(given).__name__}; it takes one data model."
+            )
         found = misfits(schema_of(given), cast("dict[str, Any]", structure))
         if found:
             expected = ", ".join(structure["properties"])
@@ -101,16 +103,19 @@ def check_fit(given: Any, structure: Any, where: str) -> None:
 def _pairs(given: Any, structure: Any, where: str) -> Iterator[tuple[Any, Any, str]]:
     if isinstance(structure, dict):
         expected = cast("dict[str, Any]", structure)
-        if not isinstance(given, dict) or not expected.keys() <= cast("dict[str, Any]", given).keys():
-            got = ", ".join(map(repr, cast("dict[str, Any]", given))) if isinstance(given, dict) else type(given).__name__
-            raise InvalidValue(f"cannot call {where}: received {got}; it takes a dict with the keys {', '.join(expected)}.")
+        got = cast("dict[str, Any]", given) if isinstance(given, dict) else None
+        if got is None or not expected.keys() <= got.keys():
+            received = type(given).__name__ if got is None else ", ".join(map(repr, got))
+            allowed = f"a dict with the keys {', '.join(expected)}"
+            raise InvalidValue(f"cannot call {where}: received {received}; it takes {allowed}.")
         for key, inner in expected.items():
-            yield given[key], inner, f"{where} with input '{key}'"
+            yield got[key], inner, f"{where} with input '{key}'"
         return
     expected_items = cast("list[Any]", structure)
-    count = len(expected_items)
-    if not isinstance(given, (list, tuple)) or len(cast("list[Any]", given)) != count:
-        got = f"{len(cast('list[Any]', given))}" if isinstance(given, (list, tuple)) else type(given).__name__
-        raise InvalidValue(f"cannot call {where}: received {got}; it takes a list of {count} data models.")
-    for index, (part, inner) in enumerate(zip(cast("list[Any]", given), expected_items, strict=True)):
+    items = list(cast("Iterable[Any]", given)) if isinstance(given, (list, tuple)) else None
+    if items is None or len(items) != len(expected_items):
+        received = type(given).__name__ if items is None else f"{len(items)} data models"
+        allowed = f"a list of {len(expected_items)} data models"
+        raise InvalidValue(f"cannot call {where}: received {received}; it takes {allowed}.")
+    for index, (part, inner) in enumerate(zip(items, expected_items, strict=True)):
         yield part, inner, f"{where} with input {index}"

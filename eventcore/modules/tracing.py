@@ -21,9 +21,9 @@ from eventcore.errors import (
     TrackerLocked,
 )
 from eventcore.history.scope import tracing
+from eventcore.models.conversion import schema_of
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.symbolic import SymbolicDataModel
-from eventcore.models.conversion import schema_of
 from eventcore.modules.arguments import holds_model
 from eventcore.modules.calling import run_call
 from eventcore.modules.internals import core_of
@@ -84,7 +84,9 @@ def _symbolic(spec: Any, module: Module) -> SymbolicDataModel:
             "Return a data model class, a schema, a symbolic data model, or a list, tuple or dict of them."
         ) from error
     named = spec if isinstance(spec, (JsonDataModel, SymbolicDataModel)) else None
-    return SymbolicDataModel(schema=schema, name=named.name if named is not None else f"outputs_{module.name}")
+    return SymbolicDataModel(
+        schema=schema, name=named.name if named is not None else f"outputs_{module.name}"
+    )
 
 
 async def traced(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -159,7 +159,9 @@ class Tracker:
             self._holders[name] = value
             # A variable that an attribute holds now lives and goes with the attribute.
             inside = _collect((value,))
-            for key in [key for key, held in self._holders.items() if isinstance(key, int) and id(held) in inside]:
+            for key in [
+                key for key, held in self._holders.items() if isinstance(key, int) and id(held) in inside
+            ]:
                 del self._holders[key]
 
     def _attribute_undo(self, attributes: dict[str, Any], name: str, old: Any) -> Undo:
@@ -208,7 +210,9 @@ def _collect(values: Iterable[Any]) -> dict[int, Any]:
         value = waiting.pop()
         if ownership.kind_of(value) is not None:
             found.setdefault(id(value), value)
-        elif isinstance(value, _WALKED) and id(value) not in seen and not isinstance(value, tuple(_NOT_WALKED)):
+        elif (
+            isinstance(value, _WALKED) and id(value) not in seen and not isinstance(value, tuple(_NOT_WALKED))
+        ):
             seen.add(id(value))
             waiting.extend(_items(value)[::-1])
     return found
