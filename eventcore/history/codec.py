@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MAGIC = b"EVCB"
 MAX_PAYLOAD = 16 * 1024 * 1024
-"""A block's payload before compression, in bytes; more is refused before anything is decompressed."""
+"""A compressed payload's size, in bytes; more is never compressed, and refused before it is decompressed."""
 
 COMPRESS_FROM = 4096
 COMPRESS_SAVES = 0.8
@@ -95,18 +95,18 @@ def compressor() -> zstandard.ZstdCompressor:
 
 def compress(payload: bytes) -> tuple[int, bytes]:
     """Return (flags, bytes to store): compressed when the payload is large and it saves a fifth."""
-    if len(payload) >= COMPRESS_FROM:
+    if COMPRESS_FROM <= len(payload) <= MAX_PAYLOAD:
         packed = compressor().compress(payload)
         if len(packed) <= len(payload) * COMPRESS_SAVES:
             return _ZSTD, packed
     return 0, payload
 
 
-def decompress(flags: int, stored: bytes | memoryview, size: int) -> bytes:
+def decompress(flags: int, stored: bytes | memoryview, size: int, limit: int = MAX_PAYLOAD) -> bytes:
     """Undo `compress`; `size` is the promised length and is never exceeded.
 
     Raises:
-        CorruptLog: The bytes are no frame of that size, or the size is above `MAX_PAYLOAD`.
+        CorruptLog: The bytes are no frame of that size, or the size is above `limit`.
     """
     if not flags & _ZSTD:
         if len(stored) != size:
@@ -160,6 +160,11 @@ def read_header(data: bytes | memoryview) -> BlockHeader:
     if version > FORMAT:
         raise UnknownFormat(
             f"cannot read a block of format {version}: this eventcore reads up to {FORMAT}; upgrade"
+        )
+    if vocabulary > VOCABULARY:
+        raise UnknownFormat(
+            f"cannot read the events at seq {first}: they use vocabulary {vocabulary} of a newer eventcore, "
+            f"this one knows up to {VOCABULARY}; upgrade eventcore to read this log"
         )
     return BlockHeader(flags, vocabulary, run, first, count, epoch, size)
 
@@ -224,10 +229,5 @@ def _upcast(encoded: Any, vocabulary: int) -> Event:
     return cast(Event, _event_decoder.decode(encoder.encode(array)))
 
 
-def _decode_failure(header: BlockHeader, error: Exception) -> Exception:
-    if header.vocabulary > VOCABULARY:
-        return UnknownFormat(
-            f"cannot read the events at seq {header.first_seq}: they use vocabulary {header.vocabulary} of a newer "
-            f"eventcore, this one knows up to {VOCABULARY}; upgrade eventcore to read this log"
-        )
+def _decode_failure(header: BlockHeader, error: Exception) -> CorruptLog:
     return CorruptLog(f"cannot decode the block at seq {header.first_seq}: {error}", seq=header.first_seq)

@@ -194,6 +194,259 @@ class LabelSet(Event, frozen=True, array_like=True, gc=False, tag=13):
     seq: int
 
 
+class DataSetSeen(Event, frozen=True, array_like=True, gc=False, tag=14):
+    """A data set went into `fit`, `evaluate` or `predict`.
+
+    Attributes:
+        role: "training", "validation" or "prediction".
+        size: Number of examples, -1 for an unbounded source.
+        digest: BLAKE2b of the examples' digests in order, "" for an unbounded source.
+    """
+
+    role: str
+    size: int
+    digest: str
+
+
+class TrainBegan(Event, frozen=True, array_like=True, gc=False, tag=15):
+    """`fit` began; `config` holds its arguments, the optimizer's and the reward's config."""
+
+    config: JsonDict
+
+
+class TrainEnded(Event, frozen=True, array_like=True, gc=False, tag=16):
+    """`fit` ended: `reason` says whether it was done, stopped, interrupted or failed."""
+
+    reason: str
+
+
+class EpochBegan(Event, frozen=True, array_like=True, gc=False, tag=17):
+    """An epoch began (0 is the first)."""
+
+    epoch: int
+
+
+class EpochEnded(Event, frozen=True, array_like=True, gc=False, tag=18):
+    """An epoch ended, with its logs (name -> number)."""
+
+    epoch: int
+    logs: JsonDict
+
+
+class BatchBegan(Event, frozen=True, array_like=True, gc=False, tag=19):
+    """A batch began: its place and how many examples it has."""
+
+    epoch: int
+    step: int
+    size: int
+
+
+class BatchEnded(Event, frozen=True, array_like=True, gc=False, tag=20):
+    """A batch ended, with its logs (name -> number)."""
+
+    epoch: int
+    step: int
+    logs: JsonDict
+
+
+class RolloutFailed(Event, frozen=True, array_like=True, gc=False, tag=21):
+    """An example could not be carried through, or its reward is no number; its siblings went on.
+
+    Attributes:
+        error: Class of the error.
+        message: What it said.
+        stage: "call" or "reward".
+    """
+
+    error: str
+    message: str
+    stage: str
+
+
+class RolloutsScored(Event, frozen=True, array_like=True, gc=False, tag=22):
+    """Rewards of rollouts, one event per batch.
+
+    Attributes:
+        phase: "training", "minibatch", "validation" or "test".
+        rewards: Pairs of rollout and reward, in the order of the batch; None for a failed rollout.
+    """
+
+    phase: str
+    rewards: list[tuple[str, float | None]]
+
+
+class RewardsAttributed(Event, frozen=True, array_like=True, gc=False, tag=23):
+    """Records of a variable got the rewards of their own rollouts.
+
+    `apply` writes each rollout's reward into its records among `current_predictions` that have none, sets
+    `nb_visit` to the number of records written and `cumulative_reward` to their sum.
+
+    Attributes:
+        rewards: Pairs of rollout and reward.
+    """
+
+    variable: int
+    rewards: list[tuple[str, float]]
+
+
+class PredictionsArchived(Event, frozen=True, array_like=True, gc=False, tag=24):
+    """`apply` moves rewarded records from `current_predictions` to the end of `predictions`, in canonical order."""
+
+    variable: int
+
+
+class PredictionsClosed(Event, frozen=True, array_like=True, gc=False, tag=25):
+    """`apply` removes the records still in `current_predictions`: they are left over and never get a reward.
+
+    Attributes:
+        count: How many there were.
+        reason: Why, in words.
+    """
+
+    variable: int
+    count: int
+    reason: str
+
+
+class PredictionsCleared(Event, frozen=True, array_like=True, gc=False, tag=26):
+    """An epoch begins for a variable: `apply` empties `predictions` and `candidates`."""
+
+    variable: int
+
+
+class CandidateProposed(Event, frozen=True, array_like=True, gc=False, tag=27):
+    """An optimizer proposes fields for a variable; `apply` merges them into its value.
+
+    Attributes:
+        fields: The fields proposed: own fields of the variable, `examples`.
+        strategy: How it was made ("few-shot", "mutation", "crossover", …).
+        parents: Seqs of the events its parents were proposed or added by.
+        sources: Rollouts whose records went into it.
+    """
+
+    variable: int
+    fields: JsonDict
+    strategy: str
+    parents: list[int]
+    sources: list[str]
+
+
+class CandidateAdded(Event, frozen=True, array_like=True, gc=False, tag=28):
+    """The variable's present fields were evaluated as a candidate.
+
+    `apply` adds them to `candidates` with the reward, or folds the reward into an equal entry's mean over all
+    its evaluations. The event carries no copy of the fields.
+
+    Attributes:
+        reward: Mean reward of this evaluation.
+        count: Number of rollouts it is the mean of.
+        equal_to: Index of the equal entry in `best_candidates + candidates`, -1 for a new candidate.
+    """
+
+    variable: int
+    reward: float
+    count: int
+    equal_to: int
+
+
+class PopulationSelected(Event, frozen=True, array_like=True, gc=False, tag=29):
+    """The next population of a variable was chosen.
+
+    `apply` keeps the entries of `best_candidates + candidates` at `kept`, in that order, as `best_candidates`
+    and empties `candidates`.
+    """
+
+    variable: int
+    kept: list[int]
+
+
+class CandidateChosen(Event, frozen=True, array_like=True, gc=False, tag=30):
+    """A candidate was written into a variable: `apply` merges its fields, without its reward.
+
+    Attributes:
+        place: "seed_candidates", "candidates", "best_candidates" or "history".
+        index: Index in that list.
+        reason: Why it was chosen, in words.
+    """
+
+    variable: int
+    place: str
+    index: int
+    reason: str
+
+
+class BestRemembered(Event, frozen=True, array_like=True, gc=False, tag=31):
+    """`apply` appends `best_candidates[index]` to `history` unless it equals the last entry."""
+
+    variable: int
+    index: int
+
+
+class EffectStarted(Event, frozen=True, array_like=True, gc=False, tag=32):
+    """A call whose answer the program cannot compute is about to leave. Durable before it does.
+
+    Attributes:
+        kind: "language_model", "embedding", or the name of a user's effect.
+        digest: Digest of the request; with the rollout and the ordinal, the effect's key.
+        ordinal: How many equal requests this rollout made before.
+        request: What is asked, without secrets.
+        variable: Number of the variable whose module asks, None for none.
+        source: Number of the source line, -1 for unknown.
+    """
+
+    kind: str
+    digest: str
+    ordinal: int
+    request: JsonDict
+    variable: int | None
+    source: int
+
+
+class EffectCompleted(Event, frozen=True, array_like=True, gc=False, tag=33):
+    """The answer arrived; `cause` is the seq of its `EffectStarted`. Durable before the program continues.
+
+    Attributes:
+        answer: What came back.
+        model: Which model answered, "" if that means nothing.
+        input_tokens: Tokens of the request, 0 if unknown.
+        output_tokens: Tokens of the answer, 0 if unknown.
+        cost: Money in US dollars, 0.0 if unknown.
+        latency: Microseconds.
+        attempts: How many requests were sent, retries included.
+    """
+
+    answer: Any
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    latency: int
+    attempts: int
+
+
+class EffectFailed(Event, frozen=True, array_like=True, gc=False, tag=34):
+    """The call failed for good; `cause` is the seq of its `EffectStarted`.
+
+    Attributes:
+        error: Class of the error.
+        message: What it said, without secrets.
+        latency: Microseconds.
+        attempts: How many requests were sent.
+    """
+
+    error: str
+    message: str
+    latency: int
+    attempts: int
+
+
+class MetricLogged(Event, frozen=True, array_like=True, gc=False, tag=35):
+    """A number worth keeping was measured."""
+
+    name: str
+    value: float
+
+
 AnyEvent = (
     RunStarted
     | ProgramDeclared
@@ -208,6 +461,28 @@ AnyEvent = (
     | SourceSeen
     | EditedFromOutside
     | LabelSet
+    | DataSetSeen
+    | TrainBegan
+    | TrainEnded
+    | EpochBegan
+    | EpochEnded
+    | BatchBegan
+    | BatchEnded
+    | RolloutFailed
+    | RolloutsScored
+    | RewardsAttributed
+    | PredictionsArchived
+    | PredictionsClosed
+    | PredictionsCleared
+    | CandidateProposed
+    | CandidateAdded
+    | PopulationSelected
+    | CandidateChosen
+    | BestRemembered
+    | EffectStarted
+    | EffectCompleted
+    | EffectFailed
+    | MetricLogged
 )
 """The closed union. The codec decodes exactly these."""
 

@@ -199,7 +199,7 @@ class Reader:
                 if stored is None or stored.seq < part.first - 1:
                     break
                 try:
-                    return stored.seq + 1, unpack(stored.data)
+                    return stored.seq + 1, unpack(part.run, stored)
                 except CorruptLog:
                     limit = stored.seq - 1
         return 1, State()

@@ -10,7 +10,8 @@ import struct
 import zlib
 
 from eventcore.errors import CorruptLog
-from eventcore.history.codec import MAX_PAYLOAD, compressor, decompress
+from eventcore.history.backend import StoredSnapshot
+from eventcore.history.codec import compressor, decompress
 from eventcore.history.state import State, decode_state, encode_state
 
 SNAPSHOT_RATIO = 4
@@ -22,7 +23,9 @@ SNAPSHOT_FLOOR = 256 * 1024
 MAX_STATE = 1024 * 1024 * 1024
 """Largest state that is stored or read back, in bytes before compression."""
 
-_HEADER = struct.Struct("<4sBQI")
+_HEADER = struct.Struct("<4sBIQQ")
+_CRC = struct.Struct("<I")
+_SIZE = _HEADER.size + _CRC.size
 _MAGIC = b"EVCS"
 _VERSION = 1
 
@@ -32,38 +35,32 @@ def due(grown: int, state_size: int) -> bool:
     return grown >= SNAPSHOT_FLOOR and grown >= SNAPSHOT_RATIO * state_size
 
 
-def pack(encoded: bytes) -> bytes:
-    """Compress an encoded state and put a checked header before it."""
+def pack(run: int, seq: int, encoded: bytes) -> bytes:
+    """Compress an encoded state and put a checked header before it that says whose it is and where it stands."""
     stored = compressor().compress(encoded)
-    return _HEADER.pack(_MAGIC, _VERSION, len(encoded), zlib.crc32(stored)) + stored
+    header = _HEADER.pack(_MAGIC, _VERSION, run, seq, len(encoded))
+    return b"".join((header, _CRC.pack(zlib.crc32(stored, zlib.crc32(header))), stored))
 
 
-def unpack(data: bytes) -> State:
+def unpack(run: int, stored: StoredSnapshot) -> State:
     """Check and decode a stored snapshot.
 
     Raises:
-        CorruptLog: It is not what was written.
+        CorruptLog: It is not what was written, or was written for another run or seq.
     """
-    if len(data) < _HEADER.size:
+    data = stored.data
+    if len(data) < _SIZE:
         raise CorruptLog("cannot read a snapshot: it is shorter than its header")
-    magic, version, size, crc = _HEADER.unpack_from(data)
-    stored = memoryview(data)[_HEADER.size :]
-    if magic != _MAGIC or version != _VERSION or zlib.crc32(stored) != crc:
+    magic, version, owner, seq, size = _HEADER.unpack_from(data)
+    packed = memoryview(data)[_SIZE:]
+    crc = zlib.crc32(packed, zlib.crc32(memoryview(data)[: _HEADER.size]))
+    if magic != _MAGIC or version != _VERSION or _CRC.unpack_from(data, _HEADER.size)[0] != crc:
         raise CorruptLog("cannot read a snapshot: its bytes do not match its checksum")
-    return decode_state(decompress(1, stored, size) if size <= MAX_PAYLOAD else _large(stored, size))
+    if (owner, seq) != (run, stored.seq):
+        raise CorruptLog(f"cannot read a snapshot: it is of run number {owner} at seq {seq}")
+    return decode_state(decompress(1, packed, size, MAX_STATE))
 
 
-def _large(stored: memoryview, size: int) -> bytes:
-    """Decompress a state above the limit for blocks."""
-    import zstandard
-
-    if size > MAX_STATE or zstandard.frame_content_size(stored) != size:
-        raise CorruptLog(
-            f"cannot read a snapshot that promises {size} bytes: at most {MAX_STATE} are ever stored"
-        )
-    return zstandard.ZstdDecompressor().decompress(stored, max_output_size=size)
-
-
-def snapshot_bytes(state: State) -> bytes:
+def snapshot_bytes(run: int, seq: int, state: State) -> bytes:
     """Encode and pack a state in one go."""
-    return pack(encode_state(state))
+    return pack(run, seq, encode_state(state))

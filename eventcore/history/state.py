@@ -16,6 +16,7 @@ from typing import Any
 
 from eventcore.errors import CorruptLog, NotFound
 from eventcore.history import events as e
+from eventcore.history import population
 from eventcore.history.codec import DECODE_ERRORS, decode_json, encoder
 from eventcore.history.patches import Wrap, perform, plain
 
@@ -382,6 +383,10 @@ def _label(state: State, event: e.LabelSet) -> None:
     state.labels[event.label] = event.seq
 
 
+def _on_slot(part: Callable[[VariableState, Any], None]) -> Callable[[State, Any], None]:
+    return lambda state, event: part(state.slot(event.variable), event)
+
+
 _HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.VariableDeclared: _declared,
     e.VariableUpdated: _updated,
@@ -395,6 +400,18 @@ _HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.TrackerLocked: _locked,
     e.LabelSet: _label,
 }
+_ON_SLOTS: list[tuple[type[e.Event], Callable[[VariableState, Any], None]]] = [
+    (e.RewardsAttributed, population.attributed),
+    (e.PredictionsArchived, population.archived),
+    (e.PredictionsClosed, population.closed),
+    (e.PredictionsCleared, population.cleared),
+    (e.CandidateProposed, population.proposed),
+    (e.CandidateAdded, population.added),
+    (e.PopulationSelected, population.selected),
+    (e.CandidateChosen, population.chosen),
+    (e.BestRemembered, population.remembered),
+]
+_HANDLERS.update({kind: _on_slot(part) for kind, part in _ON_SLOTS})
 _handler = _HANDLERS.get
 
 
@@ -472,7 +489,7 @@ def decode_state(data: bytes) -> State:
             slot = _decode_slot(row)
             state._slots[slot.number] = state._by_path[slot.path] = slot
         state.locked = set(locked)
-    except (LookupError, TypeError, ValueError, *DECODE_ERRORS) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, *DECODE_ERRORS) as error:
         raise CorruptLog(f"cannot decode a snapshot: {error!r}") from error
     return state
 

@@ -32,5 +32,5 @@ def copy_events(source: Reader, target: Backend, row: RunRow, last: int) -> None
         if len(blocks) >= _COMMIT_BLOCKS or postings:
             target.append(row.id, head, row.epoch, blocks, None, postings)
             head, blocks = blocks[-1].last_seq, []
-    stored = StoredSnapshot(last, snapshot_bytes(state)) if last else None
+    stored = StoredSnapshot(last, snapshot_bytes(row.id, last, state)) if last else None
     target.append(row.id, head, row.epoch, blocks, stored)

@@ -75,7 +75,7 @@ def _check_snapshot(reader: Reader, seq: int, state: State) -> Iterator[tuple[in
         yield seq, f"the snapshot at seq {seq} is listed and cannot be read"
         return
     try:
-        digest = unpack(stored.data).digest
+        digest = unpack(reader.run, stored).digest
     except CorruptLog as error:
         yield seq, f"the snapshot at seq {seq} is damaged ({error}); the log itself is not affected"
         return

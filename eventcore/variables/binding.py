@@ -159,7 +159,9 @@ class Binding:
         """
         with self.run.lock:
             truth = self.run.folded().slot(self.slot.number).value
-            wrong = [field for field in suspects if _encoded(self.root.get(field)) != _encoded(truth.get(field))]
+            wrong = [
+                field for field in suspects if _encoded(self.root.get(field)) != _encoded(truth.get(field))
+            ]
             for field in wrong:
                 self.slot.put(field, truth[field])
         return wrong

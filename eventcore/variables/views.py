@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from eventcore.errors import StaleView
 from eventcore.history import patches as p
 from eventcore.history.patches import plain
-from eventcore.history.state import PredictionRecord
 
 if TYPE_CHECKING:
     from eventcore.variables.binding import Binding
@@ -29,7 +28,7 @@ def wrap(value: Any, binding: Binding, parent: RecordingDict | RecordingList | N
     if isinstance(value, dict):
         view = RecordingDict()
         view._binding, view._parent = binding, parent
-        view.rollout = value.rollout if isinstance(value, PredictionRecord) else None
+        view.rollout = getattr(value, "rollout", None)
         dict.update(view, {key: wrap(item, binding, view) for key, item in value.items()})
         return view
     if isinstance(value, list):

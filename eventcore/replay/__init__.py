@@ -1,0 +1,1 @@
+"""Effects, rollouts and derived randomness: what makes a run repeatable."""

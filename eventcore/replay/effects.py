@@ -1,0 +1,145 @@
+"""Effects: calls whose answer the program cannot compute itself, through one chokepoint.
+
+Before the call leaves, its intent is durable; before the program continues, its outcome is. Intents made
+together share a commit, and so do outcomes that arrive together. An effect's key is its rollout, the digest
+of its request and how many equal requests the rollout made before: never a name, a batch position or the
+order of arrival.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from eventcore.errors import TracingError
+from eventcore.history import events as e
+from eventcore.history.run import Run
+from eventcore.history.scope import current_run, scope
+from eventcore.history.state import digest_of, size_of
+from eventcore.history.values import canonical
+from eventcore.replay.secrets import redacted, redacted_text
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What an effect came back with.
+
+    Attributes:
+        answer: A JSON value.
+        model: Which model answered, "" if that means nothing.
+        input_tokens: Tokens of the request, 0 if unknown.
+        output_tokens: Tokens of the answer, 0 if unknown.
+        cost: US dollars, 0.0 if unknown.
+        attempts: Requests sent, retries included.
+    """
+
+    answer: Any
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    attempts: int = 1
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """An effect under way.
+
+    Attributes:
+        seq: Seq of its `EffectStarted`.
+        key: Stable identity: rollout, digest, ordinal. Providers that take one get it as idempotency key.
+    """
+
+    seq: int
+    key: str
+
+
+_ordinals: WeakKeyDictionary[Run, Counter[tuple[str, str]]] = WeakKeyDictionary()
+_warned: WeakKeyDictionary[Run, bool] = WeakKeyDictionary()
+
+
+async def perform(
+    kind: str,
+    request: dict[str, Any],
+    call: Callable[[Ticket], Awaitable[Outcome]],
+    *,
+    variable: int | None = None,
+    paid: bool = False,
+) -> Outcome:
+    """Carry out one effect and return its outcome once it is durable.
+
+    Args:
+        kind: "language_model", "embedding", or the name of a user's effect.
+        request: What is asked, JSON; secrets in it are redacted in the log and left out of the digest.
+        call: Makes the request. Its exception is recorded as a failure and raised again.
+        variable: Number of the variable whose module asks, for attribution.
+        paid: Whether money is spent: in a run that is only in memory this warns once.
+
+    Raises:
+        TracingError: Inside a traced call.
+        StorageError: The intent could not be made durable; the call did not leave.
+    """
+    here = scope()
+    if here.overlay is not None:
+        raise TracingError(
+            f"cannot perform effect {kind!r} while a graph is traced: placeholders have no answer"
+        )
+    run = current_run()
+    if paid and not run.store.backend.durable:
+        _warn_once(run)
+    asked = canonical(redacted(request), f"the request of {kind}")
+    ticket = await _intend(run, kind, asked, here.rollout, variable)
+    began = time.monotonic_ns()
+    try:
+        outcome = await call(ticket)
+    except Exception as error:
+        await _failed(run, ticket, error, began)
+        raise
+    answer = canonical(outcome.answer, f"the answer of {kind}")
+    event = e.EffectCompleted(
+        *_stamp(run, ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
+        float(outcome.cost), (time.monotonic_ns() - began) // 1000, outcome.attempts,
+    )  # fmt: skip
+    await run.settled(run.record(event, size_of(answer)))
+    return outcome
+
+
+async def _intend(run: Run, kind: str, asked: Any, rollout: str | None, variable: int | None) -> Ticket:
+    digest = digest_of([kind, asked])[:32]
+    counter = _ordinals.setdefault(run, Counter())
+    place = (rollout or "", digest)
+    ordinal = counter[place]
+    counter[place] += 1
+    source = run.source()
+    seq = run.record(
+        e.EffectStarted(*run.stamp(), kind, digest, ordinal, asked, variable, source), size_of(asked) + 64
+    )
+    await run.settled(seq)
+    return Ticket(seq, f"{place[0]}#{digest}#{ordinal}")
+
+
+async def _failed(run: Run, ticket: Ticket, error: Exception, began: int) -> None:
+    attempts: int = getattr(error, "attempts", 1)
+    message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
+    latency = (time.monotonic_ns() - began) // 1000
+    event = e.EffectFailed(*_stamp(run, ticket.seq), type(error).__name__, message, latency, attempts)
+    await run.settled(run.record(event, len(message) + 32))
+
+
+def _stamp(run: Run, cause: int) -> tuple[int, str | None, int]:
+    moment, rollout, _ = run.stamp()
+    return moment, rollout, cause
+
+
+def _warn_once(run: Run) -> None:
+    if run not in _warned:
+        _warned[run] = True
+        warnings.warn(
+            "a paid call is recorded in memory only and is gone when the process ends; "
+            "open a store first: run = eventcore.open('runs.lmdb').run()",
+            stacklevel=6,
+        )

@@ -1,0 +1,37 @@
+"""Keeping secrets out of an append-only log: they are cut out before an event is made."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+REDACTED = "[redacted]"
+
+_NAMES = re.compile(
+    r"(?i)^(.*[_-])?(api[_-]?key|authorization|password|passwd|secret|access[_-]?token|auth[_-]?token)$"
+)
+_VALUES = re.compile(
+    r"(?i:bearer\s+[a-z0-9._~+/-]{8,}=*)"
+    r"|\bsk-[A-Za-z0-9_-]{8,}"
+    r"|\b(?:ghp|gho|ghs|github_pat|hf|xox[abprs]|gsk|AIza)[_-]?[A-Za-z0-9_-]{16,}"
+    r"|\bAKIA[0-9A-Z]{16}\b"
+)
+
+
+def redacted_text(text: str) -> str:
+    """Return a text with what looks like a key replaced."""
+    return _VALUES.sub(REDACTED, text)
+
+
+def redacted(value: Any) -> Any:
+    """Return a JSON value with secrets replaced: by the name they stand under, and by what they look like."""
+    if isinstance(value, str):
+        return redacted_text(value)
+    if isinstance(value, dict):
+        return {
+            key: REDACTED if isinstance(key, str) and item and _NAMES.match(key) else redacted(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [redacted(item) for item in value]
+    return value
