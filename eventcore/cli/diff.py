@@ -1,0 +1,104 @@
+"""`eventcore diff`: what differs between two seqs of a run, place by place and word by word.
+
+Comparing is `Run.diff`'s work; here it is only put into words and colours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from eventcore.cli.output import coloured, full, paint, print_json, printable, short
+from eventcore.cli.program import NO
+from eventcore.cli.stores import chosen_run, force_option, json_option, reading
+from eventcore.history.timetravel import Word, word_diff
+
+if TYPE_CHECKING:
+    from eventcore.history.timetravel import Difference
+
+CONTEXT = 40
+"""Characters of unchanged text kept on either side of a change."""
+
+_SIGNS = {"add": ("+", "green"), "remove": ("-", "red"), "replace": ("~", None)}
+
+
+@click.command(short_help="Print what differs between two seqs of a run.")
+@click.argument("store")
+@click.argument("places", nargs=-1, metavar="[RUN] A B")
+@click.option("--variable", metavar="PATH", help="Only this variable: its path, or its name.")
+@click.option("--full", "whole", is_flag=True, help="Print values and unchanged text in full.")
+@force_option
+@json_option
+def diff(
+    store: str, places: tuple[str, ...], variable: str | None, whole: bool, force: bool, as_json: bool
+) -> int:
+    """Print what differs between two seqs of a run.
+
+    A and B are seqs or labels. Each difference is one line: what happened (+ added, - removed, ~ changed),
+    the variable and the JSON pointer, the values; in text, [-removed-] and {+added+} words. Exit code 0 when
+    nothing differs, 1 when something does.
+    """
+    if len(places) not in (2, 3):
+        raise click.UsageError("diff takes STORE [RUN] A B, where A and B are seqs or labels")
+    with reading(store, force) as opened:
+        run = chosen_run(opened, places[0] if len(places) == 3 else None)
+        a, b = run.seq(places[-2]), run.seq(places[-1])
+        found = run.diff(a, b, variable)
+        if as_json:
+            print_json(
+                {
+                    "run": run.name,
+                    "a": a,
+                    "b": b,
+                    "same": not found,
+                    "differences": [_plain(d) for d in found],
+                }
+            )
+        else:
+            for difference in found:
+                click.echo(_line(difference, whole, coloured()))
+    return NO if found else 0
+
+
+def _plain(difference: Difference) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(difference)
+    return found
+
+
+def _line(difference: Difference, whole: bool, colour: bool) -> str:
+    sign, shade = _SIGNS[difference.op]
+    place = printable(difference.variable + difference.pointer)
+    value = full if whole else short
+    before, after = difference.before, difference.after
+    if difference.op == "add":
+        text = paint(value(after), shade, colour)
+    elif difference.op == "remove":
+        text = paint(value(before), shade, colour)
+    elif isinstance(before, str) and isinstance(after, str):
+        text = words_text(difference.words or word_diff(before, after), whole, colour)
+    else:
+        text = f"{paint(value(before), 'red', colour)} -> {paint(value(after), 'green', colour)}"
+    return f"{paint(sign, shade, colour)} {place}  {text}"
+
+
+def words_text(words: tuple[Word, ...], whole: bool, colour: bool) -> str:
+    """Return compared text on one line; long unchanged stretches are cut unless `whole`."""
+    parts: list[str] = []
+    for at, word in enumerate(words):
+        text = full(word.text)[1:-1]
+        if word.op == "=":
+            parts.append(text if whole else _cut(text, first=at == 0, last=at == len(words) - 1))
+        elif colour:
+            parts.append(paint(text, "red" if word.op == "-" else "green", True))
+        else:
+            parts.append(f"[-{text}-]" if word.op == "-" else f"{{+{text}+}}")
+    return "".join(parts)
+
+
+def _cut(text: str, first: bool, last: bool) -> str:
+    """Keep of an unchanged stretch what is near a change."""
+    head = "" if first else text[:CONTEXT]
+    tail = "" if last else text[-CONTEXT:]
+    return text if len(text) <= len(head) + len(tail) + 3 else f"{head}…{tail}"

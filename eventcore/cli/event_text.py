@@ -1,0 +1,209 @@
+"""One event in words and as JSON, with names in place of the numbers the log holds.
+
+An event of a kind this module has no words for is shown field by field, so a new kind needs no change here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from eventcore.cli.output import Clock, paint, printable, short
+from eventcore.history import events as e
+from eventcore.history.patches import NAMES
+from eventcore.history.timetravel import join_pointer
+
+if TYPE_CHECKING:
+    from eventcore.history.state import State
+
+_HEADER_FIELDS = frozenset({"time", "rollout", "cause", "variable", "source"})
+_READS = frozenset({"FieldRead"})
+_BOOKKEEPING = frozenset({"SourceSeen", "RunStarted", "ProgramDeclared", "VariableDeclared", "TrackerLocked"})
+
+
+class Names:
+    """Paths of variables and source lines by their numbers in one run."""
+
+    def __init__(self) -> None:
+        self.paths: dict[int, str] = {}
+        self.sources: dict[int, str] = {}
+
+    def take(self, state: State) -> None:
+        """Take the names a state knows: all that were ever introduced before it."""
+        for path in state.names():
+            self.paths.update(dict.fromkeys(state.numbers(path), path))
+        self.sources.update(enumerate(state.sources))
+
+    def learn(self, event: e.Event) -> None:
+        """Take note of a name an event introduces."""
+        if isinstance(event, e.VariableDeclared):
+            self.paths[event.variable] = event.path
+        elif isinstance(event, e.SourceSeen):
+            self.sources[event.source] = event.line
+
+    def path(self, event: e.Event) -> str | None:
+        """Path of the variable an event is about, None if it is about none."""
+        number = getattr(event, "variable", None)
+        return None if number is None else self.paths.get(number, f"#{number}")
+
+    def source(self, event: e.Event) -> str | None:
+        """The user's source line an event comes from, None if it has none."""
+        if isinstance(event, e.SourceSeen):
+            return event.line
+        return self.sources.get(getattr(event, "source", -1))
+
+
+class EventText:
+    """Formats events as lines.
+
+    Args:
+        names: Paths and source lines of the run.
+        colour: Whether to use colour.
+    """
+
+    def __init__(self, names: Names, colour: bool) -> None:
+        self._names = names
+        self._colour = colour
+        self._clock = Clock()
+        self._here = os.path.join(os.getcwd(), "")
+
+    def line(self, seq: int, event: e.Event) -> str:
+        """Return seq, time, kind, place, value, and rollout, cause and source line where there are any."""
+        kind = type(event).__name__
+        place, text = self._place(event), _text(event)
+        parts = [
+            paint(f"{seq:>7}", "dim", self._colour),
+            paint(self._clock.text(event.time), "dim", self._colour),
+            paint(f"{kind:<19}", _colour_of(kind), self._colour),
+            printable(place) or "-",
+        ]
+        if text:
+            parts.append(text)
+        tail = self._tail(event)
+        if tail:
+            parts.append(paint("  ".join(tail), "dim", self._colour))
+        return "  ".join(parts)
+
+    def _place(self, event: e.Event) -> str:
+        path = self._names.path(event)
+        if path is not None:
+            return path + _pointer(event)
+        name = next(
+            (getattr(event, field) for field in ("program", "module", "label") if hasattr(event, field)), ""
+        )
+        return str(name)
+
+    def _tail(self, event: e.Event) -> list[str]:
+        tail: list[str] = []
+        if event.rollout is not None:
+            tail.append(f"rollout={printable(event.rollout)}")
+        if event.cause:
+            tail.append(f"cause={event.cause}")
+        line = None if isinstance(event, e.SourceSeen) else self._names.source(event)
+        if line:
+            tail.append(f"at {printable(line.removeprefix(self._here))}")
+        return tail
+
+
+def event_json(seq: int, event: e.Event, names: Names) -> dict[str, Any]:
+    """Return an event as a JSON object: its fields, and path and source line in place of numbers."""
+    record: dict[str, Any] = {
+        "seq": seq,
+        "time": event.time,
+        "kind": type(event).__name__,
+        "rollout": event.rollout,
+        "cause": event.cause or None,
+    }
+    path = names.path(event)
+    if path is not None:
+        record["variable"] = path
+        record["pointer"] = _pointer(event)
+    for field in event.__struct_fields__:
+        if field not in _HEADER_FIELDS and field not in record:
+            record[field] = getattr(event, field)
+    if isinstance(event, e.ValuePatched):
+        record["op"] = NAMES.get(event.op, event.op)
+    if hasattr(event, "source"):
+        record["source"] = names.source(event)
+    return record
+
+
+def _pointer(event: e.Event) -> str:
+    """JSON pointer to the place in the variable an event is about, "" for the whole of it."""
+    if isinstance(event, e.FieldRead) and event.field is not None:
+        return join_pointer("", event.field)
+    if isinstance(event, e.VariableUpdated) and len(event.payload) == 1:
+        return join_pointer("", next(iter(event.payload)))
+    if isinstance(event, e.PredictionAppended):
+        return "/current_predictions"
+    pointer = ""
+    if isinstance(event, (e.ValuePatched, e.EditedFromOutside)):
+        for step in event.path:
+            pointer = join_pointer(pointer, step)
+    return pointer
+
+
+def _text(event: e.Event) -> str:
+    """What happened, in few words; the place is said elsewhere."""
+    words = _WORDS.get(type(event))
+    if words is not None:
+        return words(event)
+    known = _HEADER_FIELDS | {"program", "module", "label"}
+    fields = [field for field in event.__struct_fields__ if field not in known]
+    return "  ".join(f"{field}={short(getattr(event, field))}" for field in fields)
+
+
+def _run_started(event: e.RunStarted) -> str:
+    resumed = "  resumed" if event.facts.get("resumed") else ""
+    return f"seed={event.seed}{resumed}  argv={short(event.facts.get('argv'))}"
+
+
+def _declared(event: e.VariableDeclared) -> str:
+    reason = f"  ({printable(event.reason)})" if event.reason else ""
+    origin = f"  from {printable(event.origin)}" if event.origin else ""
+    trainable = "trainable" if event.trainable else "not trainable"
+    return f"{short(event.value)}  {trainable}{reason}{origin}"
+
+
+def _updated(event: e.VariableUpdated) -> str:
+    return short(next(iter(event.payload.values())) if len(event.payload) == 1 else event.payload)
+
+
+def _assigned(event: e.VariableAssigned) -> str:
+    return short(event.value) + (f"  from {printable(event.origin)}" if event.origin else "")
+
+
+def _patched(event: e.ValuePatched) -> str:
+    return " ".join([NAMES.get(event.op, f"operation {event.op}"), *(short(value) for value in event.args)])
+
+
+def _trainability(event: e.TrainabilityChanged) -> str:
+    return f"{'trainable' if event.trainable else 'not trainable'}  ({printable(event.reason)})"
+
+
+def _edited(event: e.EditedFromOutside) -> str:
+    return short(event.value) + (f"  ({printable(event.note)})" if event.note else "")
+
+
+_WORDS: dict[type[e.Event], Callable[[Any], str]] = {
+    e.RunStarted: _run_started,
+    e.ProgramDeclared: lambda event: short(event.config),
+    e.VariableDeclared: _declared,
+    e.FieldRead: lambda event: "",
+    e.VariableUpdated: _updated,
+    e.VariableAssigned: _assigned,
+    e.ValuePatched: _patched,
+    e.PredictionAppended: lambda event: f"append {short(event.record)}",
+    e.TrackerLocked: lambda event: "",
+    e.TrainabilityChanged: _trainability,
+    e.SourceSeen: lambda event: printable(event.line),
+    e.EditedFromOutside: _edited,
+    e.LabelSet: lambda event: f"-> {event.seq}",
+}
+
+
+def _colour_of(kind: str) -> str:
+    if kind in _READS:
+        return "dim"
+    return "cyan" if kind in _BOOKKEEPING else "yellow"

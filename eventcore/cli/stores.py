@@ -1,0 +1,79 @@
+"""Finding what a command is about: the store, the run, the seq; and the arguments all commands share.
+
+Stores are opened for reading only, so a command never creates or changes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eventcore.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from eventcore.history.run import Run
+    from eventcore.history.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
+
+
+def force_option(function: F) -> F:
+    """Add `--force`."""
+    return click.option("--force", is_flag=True, help="Open a store on a network file system.")(function)
+
+
+def store_argument(function: F) -> F:
+    """Add `[STORE]`, the first argument."""
+    return click.argument("store", required=False)(function)
+
+
+def run_argument(function: F) -> F:
+    """Add `[RUN]`, the second argument."""
+    return click.argument("run", required=False)(function)
+
+
+@contextmanager
+def reading(url: str | None, force: bool = False, **options: Any) -> Generator[Store]:
+    """Open a store for reading; it is closed at the end of the block.
+
+    Raises:
+        InvalidValue: It is in memory, so there is nothing another process could read.
+        NotFound: There is no such store.
+    """
+    from eventcore.history.store import open
+    from eventcore.history.urls import split
+
+    if split(url)[0] == "memory":
+        raise InvalidValue(
+            f"cannot read {url!r}: a store in memory belongs to the process that made it; "
+            "pass the path of a store on disk"
+        )
+    with open(url, read_only=True, force=force, **options) as store:
+        yield store
+
+
+def chosen_run(store: Store, name: str | None) -> Run:
+    """Return a run for reading: the named one, or else the only one.
+
+    Raises:
+        NotFound: There is none of that name.
+        InvalidValue: None is named and there are several, or none at all.
+    """
+    if name is not None:
+        return store[name]
+    names = store.runs()
+    if len(names) == 1:
+        return store[names[0]]
+    if not names:
+        raise InvalidValue(f"cannot choose a run of {store.url}: it has none yet")
+    raise InvalidValue(
+        f"cannot choose a run of {store.url}: it has {len(names)}; name one of: {', '.join(names)}"
+    )
