@@ -129,6 +129,11 @@ class Variable:
         return self._description
 
     @property
+    def number(self) -> int:
+        """Its number in the run it lives in: how events refer to it."""
+        return self._number
+
+    @property
     def run(self) -> Run:
         """The run it lives in."""
         return self._run
