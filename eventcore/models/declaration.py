@@ -108,6 +108,7 @@ class Declaration:
             if frame.f_locals is not frame.f_globals:
                 found.update(frame.f_locals)
         found[self.cls.__name__] = self.cls
+        found.update({name: inner for name, inner in vars(self.cls).items() if isinstance(inner, type)})
         annotations = {name: text for name, text in _annotations(self.cls).items() if name in self._annotated}
         # A class of its own, so that the annotations of base classes are evaluated where *they* stand.
         probe = type(

@@ -14,8 +14,12 @@ _PLURALS = {
     "axis": "axes",
     "basis": "bases",
     "cache": "caches",
+    "bias": "biases",
     "calf": "calves",
+    "calorie": "calories",
+    "canvas": "canvases",
     "child": "children",
+    "cookie": "cookies",
     "crisis": "crises",
     "criterion": "criteria",
     "diagnosis": "diagnoses",
@@ -26,6 +30,7 @@ _PLURALS = {
     "index": "indices",
     "knife": "knives",
     "leaf": "leaves",
+    "lens": "lenses",
     "life": "lives",
     "loaf": "loaves",
     "man": "men",
@@ -76,7 +81,7 @@ _TO_SINGULAR = [
         (r"([^ao]us)es$", r"\1"),
         (r"(ss|sh|ch|x|zz)es$", r"\1"),
         (r"oes$", "o"),
-        (r"s$", ""),
+        (r"(.{2,})s$", r"\1"),
     ]
 ]
 _TO_PLURAL = [
