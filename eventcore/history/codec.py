@@ -114,10 +114,8 @@ def decompress(flags: int, stored: bytes | memoryview, size: int, limit: int = M
         return bytes(stored)
     import zstandard
 
-    if size > MAX_PAYLOAD:
-        raise CorruptLog(
-            f"cannot decompress a payload of {size} bytes: at most {MAX_PAYLOAD} are ever written"
-        )
+    if size > limit:
+        raise CorruptLog(f"cannot decompress a payload of {size} bytes: at most {limit} are ever written")
     found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
     if found is None:
         found = _local.decompressor = zstandard.ZstdDecompressor()

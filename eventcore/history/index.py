@@ -1,27 +1,48 @@
 """The per-variable index: which seqs concern which variable, in chunks of a few thousand events.
 
-The committer feeds every block it writes; a full chunk becomes one posting per variable and is
-committed with the block that completes it. The index is a cache like snapshots: the tail that is not
-indexed yet is scanned, and history is right without any index at all.
+The committer feeds every block it writes; a full chunk becomes one posting per variable, and one more that
+lists the chunk's variables, committed with the block that completes it. That list is what makes a missing
+posting noticed. The index is a cache like snapshots: what it does not cover, or covers with damaged bytes,
+is scanned, and history is right without any index at all.
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
 
 import msgspec
 
 from eventcore.errors import CorruptLog
-from eventcore.history.backend import Posting
+from eventcore.history.backend import Backend, Posting
 from eventcore.history.codec import DECODE_ERRORS, compressor, decompress
 from eventcore.history.events import Event
 
 CHUNK = 4096
 """Events a chunk of postings covers, at least."""
 
+DIRECTORY = 2**32 - 1
+"""The variable number under which a chunk's list of variables stands; no variable has it."""
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, bytes])
-_deltas = msgspec.msgpack.Decoder(list[int])
+_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, int, bytes])
+_numbers = msgspec.msgpack.Decoder(list[int])
+_PLACE = struct.Struct("<IQQIB")
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A stretch of a run that is indexed.
+
+    Attributes:
+        first: First seq it covers.
+        last: Last seq it covers.
+        variables: Numbers of the variables with events in it.
+    """
+
+    first: int
+    last: int
+    variables: frozenset[int]
 
 
 class Indexer:
@@ -46,41 +67,78 @@ class Indexer:
 
     def take(self, last_seq: int) -> list[Posting]:
         """Return the postings of a full chunk that ends at `last_seq`, else nothing."""
-        if self._count < CHUNK or not self._seqs:
+        if self._count < CHUNK:
             return []
-        postings = [
-            Posting(variable, last_seq, _pack(self._first, seqs))
-            for variable, seqs in sorted(self._seqs.items())
-        ]
+        variables = sorted(self._seqs)
+        postings = [self._posting(variable, last_seq, self._seqs[variable]) for variable in variables]
+        postings.append(self._posting(DIRECTORY, last_seq, [self._first + number for number in variables]))
         self._first, self._count, self._seqs = last_seq + 1, 0, {}
         return postings
 
+    def _posting(self, variable: int, last_seq: int, ascending: list[int]) -> Posting:
+        before = self._first
+        deltas: list[int] = []
+        for number in ascending:
+            deltas.append(number - before)
+            before = number
+        raw = _encoder.encode(deltas)
+        packed = compressor().compress(raw) if len(raw) >= 64 else raw
+        flag = int(len(packed) < len(raw))
+        stored = packed if flag else raw
+        crc = _checksum(variable, last_seq, self._first, len(raw), flag, stored)
+        return Posting(variable, last_seq, _encoder.encode((self._first, flag, len(raw), crc, stored)))
 
-def _pack(first: int, seqs: list[int]) -> bytes:
-    before = first
-    deltas: list[int] = []
-    for seq in seqs:
-        deltas.append(seq - before)
-        before = seq
-    raw = _encoder.encode(deltas)
-    packed = compressor().compress(raw) if len(raw) >= 64 else raw
-    flag = int(len(packed) < len(raw))
-    return _encoder.encode((first, flag, len(raw), packed if flag else raw))
+
+def _checksum(variable: int, last_seq: int, first: int, size: int, flag: int, stored: bytes) -> int:
+    try:
+        return zlib.crc32(stored, zlib.crc32(_PLACE.pack(variable, last_seq, first, size, flag)))
+    except struct.error:
+        return -1  # numbers no writer ever wrote
 
 
 def unpack(posting: Posting) -> tuple[int, list[int]]:
     """Return (first seq the chunk covers, the variable's seqs in it, ascending).
 
     Raises:
-        CorruptLog: The bytes are no posting.
+        CorruptLog: The bytes are not what was written for this variable and place.
     """
     try:
-        first, flag, size, packed = _decoder.decode(posting.data)
+        first, flag, size, crc, stored = _decoder.decode(posting.data)
+        if crc != _checksum(posting.variable, posting.last_seq, first, size, flag, stored):
+            raise CorruptLog(
+                f"cannot read the index of variable {posting.variable}: its checksum does not match"
+            )
         before = first
         seqs: list[int] = []
-        for delta in _deltas.decode(decompress(flag, packed, size)):
+        for delta in _numbers.decode(decompress(flag, stored, size)):
             before += delta
             seqs.append(before)
     except DECODE_ERRORS as error:
         raise CorruptLog(f"cannot read the index of variable {posting.variable}: {error}") from error
     return first, seqs
+
+
+def chunks(backend: Backend, run: int, first: int) -> list[Chunk]:
+    """Return the indexed stretches of a run whose own seqs begin at `first`, up to the first gap or damage."""
+    found: list[Chunk] = []
+    for posting in backend.postings(run, DIRECTORY):
+        try:
+            start, shifted = unpack(posting)
+        except CorruptLog:
+            break
+        if start != first:
+            break
+        found.append(Chunk(start, posting.last_seq, frozenset(number - start for number in shifted)))
+        first = posting.last_seq + 1
+    return found
+
+
+def seqs_of(backend: Backend, run: int, variable: int) -> dict[int, list[int]]:
+    """Return a variable's seqs by the last seq of their chunk; damaged postings are left out."""
+    found: dict[int, list[int]] = {}
+    for posting in backend.postings(run, variable):
+        try:
+            found[posting.last_seq] = unpack(posting)[1]
+        except CorruptLog:
+            continue
+    return found

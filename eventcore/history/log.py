@@ -237,7 +237,9 @@ class Log:
         for at, encoded in snapshots:
             # A commit carries one snapshot, and no snapshot stands beyond what is committed with it.
             ready = [block for block in blocks if block.first_seq <= at]
-            self.backend.append(self.row.id, head, self.row.epoch, ready, StoredSnapshot(at, pack(self.row.id, at, encoded)))
+            self.backend.append(
+                self.row.id, head, self.row.epoch, ready, StoredSnapshot(at, pack(self.row.id, at, encoded))
+            )
             head = ready[-1].last_seq if ready else head
             blocks = blocks[len(ready) :]
         if blocks or postings:

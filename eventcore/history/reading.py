@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from eventcore.errors import CorruptLog, InvalidValue, NotFound
+from eventcore.history import index
 from eventcore.history.backend import Backend, Block, Bounded, RunRow
-from eventcore.history.codec import decode_block, decode_event, read_header, split_block
+from eventcore.history.codec import BlockHeader, decode_block, decode_event, read_header, split_block
 from eventcore.history.events import Event
-from eventcore.history.index import unpack as unpack_posting
 from eventcore.history.snapshots import unpack
 from eventcore.history.state import State, fold
+
+MAX_SEQ = 2**63 - 1
 
 POLL = (0.001, 0.010)
 """Shortest and longest pause between two looks for new events, in seconds."""
@@ -46,10 +48,12 @@ class Reader:
         row = self._row(run)
         self.name = row.name
         self._ancestors: list[Segment] = []
+        self._own_firsts = {run: row.forked_at + 1}
         self.own_first = row.forked_at + 1
         limit = row.forked_at
         while row.parent is not None:
             row = self._row(row.parent)
+            self._own_firsts[row.id] = row.forked_at + 1
             self._ancestors.append(Segment(row.id, row.forked_at + 1, limit))
             limit = min(limit, row.forked_at)
         self._ancestors.reverse()
@@ -90,8 +94,8 @@ class Reader:
         expected = first
         for part in self.segments(first, last):
             for block in self.backend.blocks(part.run, part.first, part.last):
-                if block.first_seq > expected:
-                    raise self._gap(expected, block.first_seq - 1)
+                if not block.first_seq <= expected <= block.last_seq:
+                    raise self._gap(expected, max(expected, block.first_seq - 1))
                 yield block
                 expected = min(block.last_seq, part.last) + 1
             if expected <= part.last:
@@ -114,8 +118,8 @@ class Reader:
         for part in self.segments(first, last):
             expected = part.first
             for block in self.backend.blocks(part.run, part.first, part.last):
-                if block.first_seq > expected:
-                    raise self._gap(expected, block.first_seq - 1)
+                if not block.first_seq <= expected <= block.last_seq:
+                    raise self._gap(expected, max(expected, block.first_seq - 1))
                 events = self._decode(block, part.run)
                 low, high = expected, min(part.last, block.last_seq)
                 if low > block.first_seq or high < block.last_seq:
@@ -126,6 +130,10 @@ class Reader:
                 raise self._gap(expected, part.last)
 
     def _decode(self, block: Block, run: int) -> list[Event]:
+        return decode_block(block.data, self._header(block, run))
+
+    def _header(self, block: Block, run: int) -> BlockHeader:
+        """Check a block, and that it is the one asked for."""
         header = read_header(block.data)
         if (header.first_seq, header.last_seq, header.run) != (block.first_seq, block.last_seq, run):
             raise CorruptLog(
@@ -133,7 +141,7 @@ class Reader:
                 f"seq {header.first_seq} to {header.last_seq} of run number {header.run}",
                 seq=block.first_seq,
             )
-        return decode_block(block.data, header)
+        return header
 
     def events(self, first: int, last: int) -> Iterator[tuple[int, Event]]:
         """Yield (seq, event), oldest first."""
@@ -147,31 +155,39 @@ class Reader:
         while seq is not None:
             part = self.segments(seq, seq)[0]
             block = next(iter(self.backend.blocks(part.run, seq, seq)), None)
-            if block is None:
+            if block is None or not block.first_seq <= seq <= block.last_seq:
                 raise self._gap(seq, seq)
-            header = read_header(block.data)
+            header = self._header(block, part.run)
             raws = split_block(block.data, header)
-            while seq is not None and seq <= block.last_seq and self.segments(seq, seq)[0].run == part.run:
+            # A block of a parent may go on behind the fork.
+            limit = min(block.last_seq, self._last_of(part.run))
+            while seq is not None and seq <= limit:
                 yield seq, decode_event(raws[seq - block.first_seq], header)
                 seq = next(waiting, None)
 
+    def _last_of(self, run: int) -> int:
+        return next((part.last for part in self._ancestors if part.run == run), MAX_SEQ)
+
     def concerning(self, variable: int, first: int, last: int) -> Iterator[tuple[int, Event]]:
-        """Yield (seq, event) of one variable by the index; stretches without an index are scanned."""
+        """Yield (seq, event) of one variable by the index; stretches without a good one are scanned."""
         for part in self.segments(first, last):
-            try:
-                postings = [
-                    unpack_posting(posting)[1] for posting in self.backend.postings(part.run, variable)
-                ]
-                tail = max(part.first, self.backend.indexed_to(part.run) + 1)
-            except CorruptLog:
-                postings, tail = (
-                    [],
-                    part.first,
-                )  # a damaged index costs time, never truth; `verify` reports it
-            yield from self.events_at(s for seqs in postings for s in seqs if part.first <= s <= part.last)
-            for seq, event in self.events(tail, part.last):
-                if getattr(event, "variable", None) == variable:
-                    yield seq, event
+            indexed = index.seqs_of(self.backend, part.run, variable)
+            at = part.first
+            for chunk in index.chunks(self.backend, part.run, self._own_firsts[part.run]):
+                if chunk.last < part.first or chunk.first > part.last:
+                    continue
+                high = min(chunk.last, part.last)
+                if chunk.last in indexed:
+                    yield from self.events_at(seq for seq in indexed[chunk.last] if at <= seq <= high)
+                elif variable in chunk.variables:  # its posting is lost or damaged; `verify` reports it
+                    yield from self._scan(variable, at, high)
+                at = high + 1
+            yield from self._scan(variable, at, part.last)
+
+    def _scan(self, variable: int, first: int, last: int) -> Iterator[tuple[int, Event]]:
+        for seq, event in self.events(first, last):
+            if getattr(event, "variable", None) == variable:
+                yield seq, event
 
     def state_at(self, seq: int) -> State:
         """Fold the state as of `seq`: the nearest good snapshot, then the events after it.

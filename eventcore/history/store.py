@@ -26,6 +26,7 @@ from eventcore.errors import (
     StoreReadOnly,
 )
 from eventcore.history import events as e
+from eventcore.history import index
 from eventcore.history.backend import Backend, RunRow, SupportsBackup
 from eventcore.history.codec import decode_json, encoder
 from eventcore.history.index import Indexer
@@ -400,7 +401,10 @@ class Store:
 
 def _indexer(reader: Reader, row: RunRow) -> Indexer:
     """Return an indexer that knows the tail no posting covers yet."""
-    first = max(reader.backend.indexed_to(row.id), row.forked_at) + 1
+    first = row.forked_at + 1
+    indexed = index.chunks(reader.backend, row.id, first)
+    if indexed:
+        first = indexed[-1].last + 1
     indexer = Indexer(first)
     for low, events in reader.chunks(first, row.head):
         indexer.feed(low, events)
