@@ -52,3 +52,20 @@ class Gate:
                 yield
             finally:
                 self._shut = False
+
+    @contextmanager
+    def hush(self) -> Generator[None]:
+        """From inside, hold newcomers out for a moment, while those inside finish what they do.
+
+        If somebody already waits to be alone, newcomers are held out as it is.
+        """
+        mine = False
+        try:
+            mine = self._turnstile.acquire(blocking=False)
+            if mine:
+                self._shut = True
+            yield
+        finally:
+            if mine:
+                self._shut = False
+                self._turnstile.release()

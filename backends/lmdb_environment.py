@@ -173,10 +173,7 @@ class Environment(Shared):
                 self._resize(0)
             else:
                 self._clear_dead_readers()
-        raise StoreBusy(
-            f"cannot read {self.settings.path}: all {MAX_READERS} reader slots are taken by living processes; "
-            "close some of its readers"
-        )
+        raise _readers_full(self.settings.path, "read")
 
     def write(self, work: Callable[[Txn], T]) -> T:
         """Run `work` in a write transaction and commit it, durably, growing the map as often as needed.
@@ -210,7 +207,7 @@ class Environment(Shared):
                 try:
                     result = work(txn)
                 except BaseException:
-                    txn.abort()
+                    self._abort(txn)
                     raise
             except (lmdb.MapFullError, lmdb.MapResizedError):
                 raise
@@ -229,13 +226,22 @@ class Environment(Shared):
             self._gate.leave(token)
         raise self._after_failed_commit(failed) from failed
 
+    def _abort(self, txn: Txn) -> None:
+        """Give up a write transaction.
+
+        py-lmdb 3.0.0 waits here until no thread of the process is in any operation, so readers that
+        never pause would make it wait for ever; they are held at the gate meanwhile.
+        """
+        with self._gate.hush():
+            txn.abort()
+
     def _after_failed_commit(self, error: lmdb.Error) -> StorageError:
         """Tell a commit that surely wrote nothing from one that may have, and leave a working environment."""
         alive = False
         token = object()
         try:
-            with self._enter(token).begin(write=True):
-                alive = True
+            self._abort(self._enter(token).begin(write=True))
+            alive = True
         except lmdb.Error:
             pass
         finally:
@@ -300,8 +306,11 @@ class Environment(Shared):
         token = object()
         with self._write_lock:
             try:
-                with self._enter(token).begin(write=True):
+                txn = self._enter(token).begin(write=True)
+                try:
                     return work()
+                finally:
+                    self._abort(txn)
             except lmdb.Error as error:
                 raise self.failure("lock", error) from error
             finally:
@@ -367,6 +376,13 @@ def _open_environment(settings: Settings) -> lmdb.Environment:
             raise os_failure(f"open {settings.path}", error) from error
 
 
+def _readers_full(path: Path, action: str) -> StoreBusy:
+    return StoreBusy(
+        f"cannot {action} {path}: all its reader slots ({MAX_READERS} in a store made by this release) are taken by "
+        "living processes; close some of its readers"
+    )
+
+
 def _open_failure(path: Path, error: lmdb.Error) -> StorageError:
     """Translate why LMDB would not open."""
     number = error_number(error)
@@ -376,6 +392,8 @@ def _open_failure(path: Path, error: lmdb.Error) -> StorageError:
             f"between containers that share a volume ({error}); give the containers one process namespace, or "
             "use a database server"
         )
+    if isinstance(error, lmdb.ReadersFullError):
+        return _readers_full(path, "open")
     if isinstance(error, lmdb.VersionMismatchError):
         return UnknownFormat(
             f"cannot open {path}: another version of LMDB wrote it ({error}); upgrade eventcore"
