@@ -93,28 +93,37 @@ class Environment(Shared):
 
     def _open(self) -> Databases:
         """Open the environment and its databases, creating these in an empty one that may be written."""
-        path = self.settings.path
         env = _open_environment(self.settings)
         try:
             _check_readers(env)
-            with env.begin() as txn:
-                names = {bytes(key) for key in txn.cursor().iternext(keys=True, values=False)}
-            if names and b"meta" not in names:
-                raise StorageError(f"cannot open {path}: it is an LMDB environment of another program")
-            create = not self.settings.read_only
-            databases = Databases(*(env.open_db(name.encode(), create=create) for name in DATABASES))
+            databases = self._open_databases(env)
         except BaseException as error:
             env.close()
             if isinstance(error, lmdb.NotFoundError):
                 raise CorruptLog(
-                    f"cannot open {path}: it lacks the tables of a store; its creation was never finished, "
-                    "open it once for writing"
+                    f"cannot open {self.settings.path}: it lacks the tables of a store; its creation was never "
+                    "finished, open it once for writing"
                 ) from error
             if isinstance(error, lmdb.Error):
                 raise self.failure("open", error) from error
             raise
         self._env = env
         return databases
+
+    def _open_databases(self, env: lmdb.Environment) -> Databases:
+        while True:
+            try:
+                with env.begin() as txn:
+                    names = {bytes(key) for key in txn.cursor().iternext(keys=True, values=False)}
+                if names and b"meta" not in names:
+                    path = self.settings.path
+                    raise StorageError(f"cannot open {path}: it is an LMDB environment of another program")
+                create = not self.settings.read_only and not names.issuperset(
+                    name.encode() for name in DATABASES
+                )
+                return Databases(*(env.open_db(name.encode(), create=create) for name in DATABASES))
+            except lmdb.MapResizedError:
+                env.set_mapsize(0)  # Another process grew the store since it was opened a moment ago.
 
     def close(self) -> None:
         """Wait for all users to leave, then close. A child of `fork()` only lets go."""
@@ -367,6 +376,8 @@ def _open_environment(settings: Settings) -> lmdb.Environment:
                 max_spare_txns=4,
                 **engine,
             )
+        except lmdb.MapResizedError:
+            continue  # Another process grew the store while it was being opened.
         except lmdb.Error as error:
             refused_size = isinstance(error, lmdb.MemoryError) or error_number(error) == errno.ENOMEM
             if not refused_size or size <= SMALLEST_MAP:
