@@ -305,6 +305,11 @@ class Committer:
             self._thread.join()
         self._dead = True
 
+    def retire(self) -> None:
+        """Commit what is armed and end the thread, without waiting for it: nobody holds the store any more."""
+        self._stopping = True
+        self._calls.put(True)
+
     def abandon(self) -> None:
         """Forget the thread: this is a child after `fork()`, where it does not exist."""
         self._dead = True

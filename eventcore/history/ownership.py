@@ -23,6 +23,12 @@ def describe_self() -> str:
     return f"process {pid} started {_started(pid)} on {host}, eventcore {__version__}, opening {opening}"
 
 
+def is_self(writer: str) -> bool:
+    """Whether the described writer is this very process."""
+    found = _WRITER.match(writer)
+    return found is not None and int(found[1]) == os.getpid() and is_alive(writer)
+
+
 def is_alive(writer: str) -> bool:
     """Whether the described writer is a process running on this machine now.
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from eventcore.errors import CorruptLog, InvalidValue, NotFound
-from eventcore.history import index
+from eventcore.history import index, lineage
 from eventcore.history.backend import Backend, Block, Bounded, RunRow
 from eventcore.history.codec import BlockHeader, decode_block, decode_event, read_header, split_block
 from eventcore.history.events import Event
@@ -64,6 +64,7 @@ class Reader:
             raise NotFound(
                 f"cannot read run {run}: it is not in {self.backend.url}; it may have been deleted"
             )
+        lineage.seed_of(row)
         return row
 
     def head(self) -> int:

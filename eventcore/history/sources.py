@@ -65,6 +65,7 @@ class Sources:
         """Return (number, the line in words if it must be recorded first)."""
         code = frame.f_code
         line = f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
+        line = line.encode("utf-8", "replace").decode()  # the path of a file need not be valid text
         known = self._by_line.get(line)
         number = len(self._by_line) if known is None else known
         self._by_line[line] = number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from pathlib import Path
@@ -22,15 +21,22 @@ def run_facts() -> dict[str, Any]:
             versions[name] = version
     return {
         "versions": versions,
-        "argv": [_clean(argument) for argument in sys.argv],
-        "git": git_commit(Path.cwd()),
+        "argv": [_clean(argument) for argument in getattr(sys, "argv", ())],
+        "git": _commit_here(),
         "flags": [],
     }
 
 
-def _clean(argument: str) -> str:
+def _clean(argument: object) -> str:
     """Make an argument of any bytes a valid string."""
-    return os.fsencode(argument).decode("utf-8", "replace")
+    return str(argument).encode("utf-8", "replace").decode()
+
+
+def _commit_here() -> str | None:
+    try:
+        return git_commit(Path.cwd())
+    except (OSError, ValueError):  # the folder is gone, or its .git is none of git's
+        return None
 
 
 def git_commit(folder: Path) -> str | None:

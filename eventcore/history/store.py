@@ -26,12 +26,11 @@ from eventcore.errors import (
     StoreReadOnly,
 )
 from eventcore.history import events as e
-from eventcore.history import index
+from eventcore.history import index, lineage
 from eventcore.history.backend import Backend, RunRow, SupportsBackup
-from eventcore.history.codec import decode_json, encoder
 from eventcore.history.index import Indexer
 from eventcore.history.log import Committer, Log
-from eventcore.history.ownership import describe_self, is_alive
+from eventcore.history.ownership import describe_self, is_alive, is_self
 from eventcore.history.reading import Reader
 from eventcore.history.run import Run
 from eventcore.history.scope import process_scope, set_default_run
@@ -41,13 +40,12 @@ from eventcore.history.transfer import copy_events
 from eventcore.history.urls import canonical_url, open_backend
 from eventcore.history.verify import Finding, verify_run
 
-DEFAULT_SEED = 0
 DEFAULT_NAME = "run"
 MEMORY_LIMIT = 64 * 1024 * 1024
 """Bytes of events the in-memory default run keeps before older ones are folded into a snapshot."""
 
 _NAME = re.compile(r"^[^/\x00-\x1f\x7f]{1,200}$")
-_seed: int | None = None
+_seed = lineage.DEFAULT_SEED
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
@@ -81,9 +79,13 @@ def set_seed(value: int) -> None:
         value: Any integer of 64 bits.
     """
     global _seed
+    _seed = _checked_seed(value)
+
+
+def _checked_seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
         raise InvalidValue(f"cannot use seed {value!r}: pass an integer of 64 bits")
-    _seed = value
+    return value
 
 
 class Store:
@@ -102,6 +104,7 @@ class Store:
         self._pid = os.getpid()
         self._after_close: Backend | None = None
         _stores.add(self)
+        weakref.finalize(self, self._committer.retire).atexit = False
 
     # --- runs ----------------------------------------------------------------------------------
 
@@ -137,8 +140,8 @@ class Store:
         if row is not None and resume:
             found = self._resume(row)
         else:
-            found = self._start(self._free_name(wanted) if row is not None else wanted, seed)
-            if row is not None:
+            found = self._start(wanted, seed)
+            if found.name != wanted:
                 _say(f"run {wanted!r} exists; this one is {found.name!r}")
         found.record_reads = record_reads
         found.budget = budget
@@ -148,15 +151,36 @@ class Store:
         return found
 
     def _start(self, name: str, seed: int | None) -> Run:
-        chosen = seed if seed is not None else _seed if _seed is not None else DEFAULT_SEED
-        row = self.backend.create_run(name, meta=encoder.encode({"seed": chosen}), writer=describe_self())
-        return self._writer(row, resumed=False)
+        chosen = _seed if seed is None else _checked_seed(seed)
+        return self._writer(self._create(name, chosen), resumed=False)
+
+    def _create(self, name: str, seed: int, parent: int | None = None, forked_at: int = 0) -> RunRow:
+        """Create a run of a name, or of the next free `name-2`, `name-3`, … when it is taken."""
+        chosen = name
+        while True:
+            meta = lineage.seal(chosen, parent, forked_at, seed)
+            try:
+                return self.backend.create_run(
+                    chosen, parent=parent, forked_at=forked_at, meta=meta, writer=describe_self()
+                )
+            except DuplicateName:
+                chosen = self._free_name(name)  # another process may take this one too
+
+    def _open_here(self, run: int) -> Run | None:
+        """Return the run open for writing in this process, through whichever handle of the store."""
+        log_id = self.backend.log_id
+        for store in list(_stores):
+            if store._pid == os.getpid() and not store._closed and store._backend.log_id == log_id:
+                found = store._runs.get(run)
+                if found is not None and found.writable:
+                    return found
+        return None
 
     def _resume(self, row: RunRow) -> Run:
-        mine = self._runs.get(row.id)
-        if mine is not None and mine.writable and mine.usable:
+        mine = self._open_here(row.id)
+        if mine is not None and mine.usable:
             return mine
-        if mine is None and row.writer and is_alive(row.writer):
+        if mine is None and is_alive(row.writer) and not is_self(row.writer):
             raise StoreBusy(
                 f"cannot resume run {row.name!r}: it is being written by {row.writer}; "
                 f"wait for it, stop it, read the run with store[{row.name!r}], or fork it"
@@ -173,20 +197,16 @@ class Store:
         if name is not None:
             _check_name(name)
         self._require_open("fork a run of")
-        chosen = name if name is not None else self._free_name(f"{parent.name}-fork")
-        row = self.backend.create_run(
-            chosen,
-            parent=parent.number,
-            forked_at=at,
-            meta=self.row(parent.number).meta,
-            writer=describe_self(),
-        )
-        return self._writer(row, resumed=False)
+        seed = lineage.seed_of(self.row(parent.number))
+        wanted = name if name is not None else f"{parent.name}-fork"
+        if name is not None and name in self:
+            raise DuplicateName(f"cannot fork to {name!r} in {self.url}: the name is taken; choose another")
+        return self._writer(self._create(wanted, seed, parent.number, at), resumed=False)
 
     def _writer(self, row: RunRow, resumed: bool) -> Run:
         reader = Reader(self.backend, row.id)
         state = reader.state_at(row.head)
-        seed = decode_json(row.meta)["seed"] if row.meta else DEFAULT_SEED
+        seed = lineage.seed_of(row)
         run = Run(self, reader, Log(self.backend, row, self._committer, _indexer(reader, row)), state, seed)
         self._runs[row.id] = run
         run.record(e.RunStarted(*run.stamp(), seed=seed, facts={**run_facts(), "resumed": resumed}), 512)
@@ -228,10 +248,10 @@ class Store:
             NotFound: There is no such run.
         """
         row = self.row(name)
-        mine = self._runs.get(row.id)
-        if mine is not None and mine.writable:
+        mine = self._open_here(row.id)
+        if mine is not None:
             return mine
-        seed = decode_json(row.meta)["seed"] if row.meta else DEFAULT_SEED
+        seed = lineage.seed_of(row)
         return Run(self, self.reader(row.id), None, State(), seed)
 
     def __contains__(self, name: object) -> bool:
@@ -253,9 +273,9 @@ class Store:
         """
         self._require_open("delete a run of")
         row = self.row(run if isinstance(run, str) else run.name)
-        mine = self._runs.get(row.id)
-        if (mine is not None and mine.writable) or (row.writer and mine is None and is_alive(row.writer)):
-            who = row.writer if mine is None else "this process"
+        here = self._open_here(row.id) is not None
+        if here or (is_alive(row.writer) and not is_self(row.writer)):
+            who = "this process" if here else row.writer
             raise StoreBusy(
                 f"cannot delete run {row.name!r}: it is open for writing by {who}; close it first"
             )
@@ -331,7 +351,7 @@ class Store:
             run: Only this run; None for all.
         """
         for writer in list(self._runs.values()):
-            writer.flush()
+            writer.reader()  # makes visible what can still be
         findings = [Finding(p.run, p.seq, f"{p.place}: {p.message}") for p in self.backend.problems()]
         for row in self.rows() if run is None else [self.row(run)]:
             findings += verify_run(self.backend, row)
@@ -360,8 +380,13 @@ class Store:
             raise DuplicateName(
                 f"cannot copy run {run.name!r} to {self.url}: it has a run {wanted!r}; pass name="
             )
-        row = self.backend.create_run(wanted, meta=encoder.encode({"seed": run.seed}), writer=describe_self())
-        copy_events(run.reader(), self.backend, row, last)
+        meta = lineage.seal(wanted, None, 0, run.seed)
+        row = self.backend.create_run(wanted, meta=meta, writer=describe_self())
+        try:
+            copy_events(run.reader(), self.backend, row, last)
+        except BaseException:
+            self.backend.delete_run(row.id)
+            raise
         self.backend.claim(row.id, "")
         return self[wanted]
 
@@ -424,8 +449,7 @@ def _check_name(name: object) -> None:
 def _memory_run() -> Run:
     store = Store(open_backend("memory:", limit=MEMORY_LIMIT), "memory:")
     _keep_alive.append(store)
-    seed = _seed if _seed is not None else DEFAULT_SEED
-    return store._start("in-memory", seed)
+    return store._start("in-memory", None)
 
 
 _keep_alive: list[Store] = []

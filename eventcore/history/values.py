@@ -148,6 +148,15 @@ def plain(value: Any, depth: int) -> Any:
     return _converted(value, depth)
 
 
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can encode it: it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _text(text: str) -> str:
     if not text.isascii():
         try:
@@ -206,6 +215,7 @@ def _named(key: object) -> str:
 
 
 def check_depth(depth: int) -> None:
+    """Refuse containers nested too deep; `depth` counts those around."""
     if depth > MAX_DEPTH:
         raise Refused(
             f"containers nested more than {MAX_DEPTH} deep (a container that contains itself is one)",

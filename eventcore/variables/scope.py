@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from eventcore.errors import InvalidValue
+from eventcore.history.values import is_text
 
 _Frame = tuple[str, object]
 _frames: ContextVar[tuple[_Frame, ...]] = ContextVar("eventcore_name_scopes", default=())
@@ -21,7 +22,7 @@ def check_name(name: object, what: str = "thing") -> str:
     Raises:
         InvalidValue: Not a non-empty string, or it holds a slash.
     """
-    if not isinstance(name, str) or not name or "/" in name:
+    if not isinstance(name, str) or not name or "/" in name or not is_text(name):
         raise InvalidValue(f"cannot name a {what} {name!r}: a name is a non-empty string without '/'")
     return name
 
