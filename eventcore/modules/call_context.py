@@ -7,7 +7,7 @@ meet. It decides nothing; modules read it when they are called.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def current_call() -> CallContext | None:
 
 
 @contextmanager
-def entered(module: Module, training: bool | None) -> Iterator[CallContext]:
+def entered(module: Module, training: bool | None) -> Generator[CallContext]:
     """A call of `module` begins; `training` None means: as the call around it."""
     outer = _current.get()
     call_id = f"call-{next(_numbers)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ def restoring(
     description: str | None = None,
     trainable: bool | None = None,
     names: list[str] | None = None,
-) -> Iterator[None]:
+) -> Generator[None]:
     """The next module of exactly this class made inside is one that existed before.
 
     Args:
@@ -131,7 +131,7 @@ def constructor(init: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def making(core: ModuleCore) -> Iterator[None]:
+def making(core: ModuleCore) -> Generator[None]:
     """Modules made inside are made by the module of `core`."""
     core.maker = _maker.get()
     token = _maker.set(core)
@@ -153,7 +153,7 @@ def settle_name(module: Module, name: str) -> None:
 
 
 @contextmanager
-def scope_of(module: Module) -> Iterator[None]:
+def scope_of(module: Module) -> Generator[None]:
     """The name scope of a module: paths of variables made inside begin with the module's path."""
     core = core_of(module)
     with name_scope(core.name, caller=module, override_parent=core.parent_path):

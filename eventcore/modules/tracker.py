@@ -123,8 +123,11 @@ class Tracker:
             return result
         undo = undo_later()
         before, linked = _identities(owner), self._linked
+        # What got into a container that does not tell stays out for good.
+        unseen = _collect(self._holders.values()).keys() - linked.keys()
         result = act()
-        self._relink()
+        now = _collect(self._holders.values())
+        self._link({key: item for key, item in now.items() if key not in unseen})
         if _identities(owner) != before:
             undo()
             self._link(linked)
@@ -132,6 +135,8 @@ class Tracker:
                 f"cannot change the variables of '{owner.path}': {reason}. "
                 "Create variables and sub-modules in `__init__` or `build`."
             )
+        # What was there keeps its place, so the order of variables is as final as the set.
+        self._linked = {key: item for key, item in linked.items() if key in self._linked} | self._linked
         return result
 
     def wrap(self, value: Any) -> Any:
@@ -154,8 +159,9 @@ class Tracker:
         return undo
 
     def _hold(self, name: str, value: Any) -> None:
-        self._holders.pop(name, None)
-        if _holds_tracked(value) or isinstance(value, _WALKED):
+        if not _holds_tracked(value) and not isinstance(value, _WALKED):
+            self._holders.pop(name, None)
+        else:
             self._holders[name] = value
             # A variable that an attribute holds now lives and goes with the attribute.
             inside = _collect((value,))
@@ -256,8 +262,13 @@ def _wrapped(value: Any, tracker: Tracker, done: dict[int, Any]) -> Any:
         new_set = TrackedSet(value)
         new_set.tracker = tracker
         return new_set
-    if isinstance(value, tuple):
-        items = [_wrapped(item, tracker, done) for item in cast("tuple[Any, ...]", value)]
-        same = all(new is old for new, old in zip(items, cast("tuple[Any, ...]", value), strict=True))
-        return value if same else (kind._make(items) if hasattr(kind, "_make") else tuple(items))
-    return value
+    return _wrapped_tuple(cast("tuple[Any, ...]", value), tracker, done) if isinstance(value, tuple) else value
+
+
+def _wrapped_tuple(value: tuple[Any, ...], tracker: Tracker, done: dict[int, Any]) -> tuple[Any, ...]:
+    items = [_wrapped(item, tracker, done) for item in value]
+    if all(new is old for new, old in zip(items, value, strict=True)):
+        return value
+    make = getattr(type(value), "_make", tuple)  # a named tuple stays one
+    wrapped: tuple[Any, ...] = make(items)
+    return wrapped
