@@ -125,7 +125,7 @@ class SchemaBuilder:
         result = constrained(self.of(annotation), info.constraints)
         result["title"] = info.title if info.title is not None else title_of(spec.name)
         if info.description is not None:
-            result["description"] = inspect.cleandoc(info.description)
+            result["description"] = inspect.cleandoc(info.description).strip()
         if info.examples is not None:
             result["examples"] = canonical(info.examples, "the examples")
         if info.default is not MISSING:

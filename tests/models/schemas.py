@@ -183,10 +183,12 @@ LEAVES = st.one_of(
 def objects(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
     properties: dict[str, Any] = draw(st.dictionaries(NAMES, inner, max_size=3))
     schema: dict[str, Any] = {"type": "object", "properties": properties}
-    if properties and draw(st.integers(0, 1)):
-        schema["required"] = draw(st.lists(st.sampled_from(sorted(properties)), unique=True))
-    if draw(st.integers(0, 1)):
-        forbidden: st.SearchStrategy[Any] = st.just(False)
+    wanted = draw(st.booleans())
+    if properties and wanted:
+        required: list[str] = draw(st.lists(st.sampled_from(sorted(properties)), unique=True))
+        schema["required"] = required
+    forbidden: st.SearchStrategy[Any] = st.just(False)
+    if draw(st.booleans()):
         schema["additionalProperties"] = draw(forbidden | inner)
     return schema
 
