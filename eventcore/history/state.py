@@ -288,7 +288,8 @@ def resolve(name: str, paths: Iterable[str]) -> str:
         )
     import difflib
 
-    near = difflib.get_close_matches(name, [*known, *(path.rsplit("/", 1)[-1] for path in known)], 3, 0.4)
+    candidates = dict.fromkeys([*known, *(path.rsplit("/", 1)[-1] for path in known)])
+    near = difflib.get_close_matches(name, candidates, 3, 0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"there is: {', '.join(known[:10]) or 'none'}"
     raise NotFound(f"cannot find variable {name!r}; {hint}")
 
