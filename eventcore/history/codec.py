@@ -188,20 +188,26 @@ def decode_block(data: bytes | memoryview, header: BlockHeader | None = None) ->
             events = cast(list[Event], _events_decoder.decode(payload))
     except DECODE_ERRORS as error:
         raise _decode_failure(header, error) from error
-    if len(events) != header.count:
+    _check_count(header, len(events))
+    return events
+
+
+def _check_count(header: BlockHeader, found: int) -> None:
+    if found != header.count:
         raise CorruptLog(
-            f"cannot read the block at seq {header.first_seq}: it holds {len(events)} events, not {header.count}",
+            f"cannot read the block at seq {header.first_seq}: it holds {found} events, not {header.count}",
             seq=header.first_seq,
         )
-    return events
 
 
 def split_block(data: bytes | memoryview, header: BlockHeader) -> list[msgspec.Raw]:
     """Cut a block into its encoded events without decoding them; about ten times faster than decoding."""
     try:
-        return _split_decoder.decode(read_payload(data, header))
+        raws = _split_decoder.decode(read_payload(data, header))
     except DECODE_ERRORS as error:
         raise _decode_failure(header, error) from error
+    _check_count(header, len(raws))
+    return raws
 
 
 def decode_event(raw: bytes | memoryview | msgspec.Raw, header: BlockHeader) -> Event:
