@@ -28,7 +28,7 @@ WINDOW = 4096
 @click.command(short_help="Print the events of a run, oldest first.")
 @store_argument
 @run_argument
-@click.option("--from", "start", metavar="SEQ", default="1", help="First seq, or a label.")
+@click.option("--from", "start", metavar="SEQ", help="First seq, or a label. Default: 1.")
 @click.option("--to", "stop", metavar="SEQ", help="Last seq, or a label. Default: the head.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Begin N events before the end.")
 @click.option("--variable", metavar="PATH", help="Only events of this variable: its path, or its name.")
@@ -43,7 +43,7 @@ WINDOW = 4096
 def log(
     store: str | None,
     run: str | None,
-    start: str,
+    start: str | None,
     stop: str | None,
     last: int | None,
     variable: str | None,
@@ -62,20 +62,31 @@ def log(
     """
     if follow and (reverse or stop is not None):
         raise click.UsageError("--follow waits for what comes after the end: leave out --reverse and --to")
+    if last is not None and start is not None:
+        raise click.UsageError("--last and --from both say where to begin: leave one out")
     with reading(store, force) as opened:
         chosen = chosen_run(opened, run)
         head = chosen.head
-        first = chosen.seq(start) if last is None else head - last + 1
-        selection = Selection(
-            chosen, max(1, first), head if stop is None else min(head, chosen.seq(stop)),
-            variable, _kinds(kinds), rollout,
-        )  # fmt: skip
+        first = _first(chosen, start, last, head, follow)
+        to = head if stop is None else min(head, chosen.seq(stop))
+        selection = Selection(chosen, first, to, variable, _kinds(kinds), rollout)
         if follow:
             events = selection.following()
         else:
             events = selection.backwards() if reverse else selection.forwards()
         _print(events, selection.names, as_json, flush_from=head if follow else None)
     return 0
+
+
+def _first(run: Run, start: str | None, last: int | None, head: int, follow: bool) -> int:
+    """Return the seq to begin at; one that is followed may lie beyond the head."""
+    if last is not None:
+        return max(1, head - last + 1)
+    if start is None:
+        return 1
+    if follow and start.isdigit():
+        return max(1, int(start))
+    return max(1, run.seq(start))
 
 
 class Selection:

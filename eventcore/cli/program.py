@@ -105,12 +105,10 @@ class Program(click.Group):
     def run(self, args: Sequence[str] | None = None) -> int:
         """Run one command, report what went wrong in one line, and return the exit code."""
         prepare_streams()
+        given = list(sys.argv[1:] if args is None else args)
         try:
-            code = self.main(args, prog_name="eventcore", standalone_mode=False)
+            code = self.main(given or ["--help"], prog_name="eventcore", standalone_mode=False)
             return code if isinstance(code, int) else 0
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            return BAD_INPUT
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx is not None else "eventcore"
             return complain(f"{_sentence(error.format_message())}; see `{where} --help`", BAD_INPUT)

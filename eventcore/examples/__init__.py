@@ -1,0 +1,5 @@
+"""Runnable programs that come with the library.
+
+`personalize` is the module and program of the guide to trainable variables, `greet` loads it again in
+another process, `demo` is the tour that `eventcore demo` runs. Nothing of the library imports them.
+"""
