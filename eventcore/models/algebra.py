@@ -225,7 +225,8 @@ def renamed_schema(
     for key, declared in properties_of(copied).items():
         title = title_of_field(declared.get("title", title_of(key)))
         properties[key_of(key)] = ordered({**declared, "title": title})
-    return ordered({**copied, "properties": properties, "required": list(properties)})
+    bare = {key: value for key, value in copied.items() if key != "required"}
+    return ordered({**bare, "properties": properties, **({"required": list(properties)} if properties else {})})
 
 
 def similar_keys(keys: Iterable[str]) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from eventcore.models.declaration import Declaration, defining_frames
 from eventcore.models.field import Field
 from eventcore.models.naming import auto_name
 from eventcore.models.operators import ClassOperators, Operators
+from eventcore.saving.registry import register_class
 
 if TYPE_CHECKING:
     from eventcore.models.json_data_model import JsonDataModel
@@ -37,6 +38,7 @@ class ModelMeta(ClassOperators):
         declaration = Declaration(cls, defining_frames())
         type.__setattr__(cls, "__declaration__", declaration)
         declaration.settle()
+        register_class(cls)
         return cls
 
 
