@@ -32,7 +32,12 @@ def declare_variable(
     if reason is not None:
         asked = "a variable" if name is None else f"the variable '{name}'"
         raise TrackerLocked(
-            f"cannot add {asked} to '{core.path}': {reason}. Create variables in `__init__` or `build`."
+            f"cannot add {asked} to '{core.path}': {reason}. Create variables in `__init__` or `build`"
+            + (
+                ", and build early what is called late: `await module.build(schema)`."
+                if core.building
+                else "."
+            )
         )
     if name is None:
         name = _free_name(f"variable_{core.name}", {held.name for held in core.tracker.members("variables")})

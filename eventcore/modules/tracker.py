@@ -262,7 +262,9 @@ def _wrapped(value: Any, tracker: Tracker, done: dict[int, Any]) -> Any:
         new_set = TrackedSet(value)
         new_set.tracker = tracker
         return new_set
-    return _wrapped_tuple(cast("tuple[Any, ...]", value), tracker, done) if isinstance(value, tuple) else value
+    return (
+        _wrapped_tuple(cast("tuple[Any, ...]", value), tracker, done) if isinstance(value, tuple) else value
+    )
 
 
 def _wrapped_tuple(value: tuple[Any, ...], tracker: Tracker, done: dict[int, Any]) -> tuple[Any, ...]:

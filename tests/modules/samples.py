@@ -53,7 +53,7 @@ class Mirror(ec.Module):
         self.builds += 1
         self.seen_schema = input_schema
         self.last = self.add_variable(
-            {key: "" for key in input_schema["properties"]}, input_schema, name=f"last_{self.name}"
+            dict.fromkeys(input_schema["properties"], ""), input_schema, name=f"last_{self.name}"
         )
 
     async def call(self, inputs: Any) -> Any:

@@ -92,7 +92,7 @@ def test_a_list_filled_after_its_assignment_is_followed() -> None:
     holder.items.insert(0, variable("d"))
     holder.items += [variable("e")]
     assert names(holder) == ["d", "a", "b", "c", "e"]
-    holder.items[2].append(variable("never"))if isinstance(holder.items[2], list) else None
+    holder.items[2].append(variable("never")) if isinstance(holder.items[2], list) else None
     holder.items[3].append(variable("f"))
     del holder.items[0]
     holder.items.pop()
@@ -142,7 +142,11 @@ def test_tracked_containers_are_real_ones_and_copies_of_them_are_plain() -> None
     holder.items = [1, {"a": [2]}]
     assert isinstance(holder.items, list) and isinstance(holder.items[1], dict)
     assert holder.items == [1, {"a": [2]}] and json.dumps(holder.items) == '[1, {"a": [2]}]'
-    for copied in (copy.copy(holder.items), copy.deepcopy(holder.items), pickle.loads(pickle.dumps(holder.items))):
+    for copied in (
+        copy.copy(holder.items),
+        copy.deepcopy(holder.items),
+        pickle.loads(pickle.dumps(holder.items)),
+    ):
         assert type(copied) is list and copied == [1, {"a": [2]}]
     assert type(copy.deepcopy(holder.items)[1]) is dict
 

@@ -6,19 +6,21 @@ nesting. The model is the set of variables noted when the call returned.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 import eventcore as ec
-from eventcore.errors import DuplicateName, TrackerLocked
+from eventcore.errors import TrackerLocked
 from tests.modules.samples import Counter, Number, Persona
 
 
 class Node(ec.Module):
-    """Calls every module in its attributes, or only the first."""
+    """Calls every module in its attributes, or only the first; a module above it in the call not again."""
+
+    running: ClassVar[list[Any]] = []
 
     def __init__(self, calls_all: bool) -> None:
         super().__init__()
@@ -28,8 +30,11 @@ class Node(ec.Module):
 
     async def call(self, inputs: Any) -> Any:
         inner = [value for value in [*vars(self).values(), *self.items] if isinstance(value, Node)]
+        self.running.append(self)
         for module in inner if self.calls_all else inner[:1]:
-            await module(inputs)
+            if module not in self.running:
+                await module(inputs)
+        self.running.remove(self)
         return inputs
 
 
@@ -78,7 +83,8 @@ class TrackerMachine(RuleBasedStateMachine):
 
     @rule(node=nodes, name=attributes, value=st.one_of(nodes, variables, st.none(), st.integers()))
     def assign(self, node: Node, name: str, value: Any) -> None:
-        self.attempt(lambda: setattr(node, name, [value] if name == "items" else value if name != "table" else {0: value}))
+        held = {"items": [value], "table": {0: value}}.get(name, value)
+        self.attempt(lambda: setattr(node, name, held))
 
     @rule(node=nodes, value=st.one_of(nodes, variables))
     def append(self, node: Node, value: Any) -> None:
@@ -98,12 +104,9 @@ class TrackerMachine(RuleBasedStateMachine):
         if hasattr(node, name):
             self.attempt(lambda: delattr(node, name))
 
-    @rule()
-    def call_root(self) -> None:
-        try:
-            ec.wait(self.root(Number(number=1)))
-        except (RecursionError, DuplicateName):
-            return
+    @rule(symbolic=st.booleans())
+    def call_root(self, symbolic: bool) -> None:
+        ec.wait(self.root(ec.Input(data_model=Number) if symbolic else Number(number=1)))
         if self.reported is None:
             self.reported = sorted(map(id, self.root.variables))
 
