@@ -226,7 +226,9 @@ def renamed_schema(
         title = title_of_field(declared.get("title", title_of(key)))
         properties[key_of(key)] = ordered({**declared, "title": title})
     bare = {key: value for key, value in copied.items() if key != "required"}
-    return ordered({**bare, "properties": properties, **({"required": list(properties)} if properties else {})})
+    return ordered(
+        {**bare, "properties": properties, **({"required": list(properties)} if properties else {})}
+    )
 
 
 def similar_keys(keys: Iterable[str]) -> dict[str, list[str]]:

@@ -38,7 +38,8 @@ class ModelMeta(ClassOperators):
         declaration = Declaration(cls, defining_frames())
         type.__setattr__(cls, "__declaration__", declaration)
         declaration.settle()
-        register_class(cls)
+        known: type[Any] = cls
+        register_class(known)
         return cls
 
 
