@@ -232,11 +232,10 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(temporary, flags, 0o600)
     try:
-        try:
-            os.write(descriptor, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, directory / MANIFEST)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import lmdb
-import msgspec
 
 from eventcore.backends import filesystem, rules
 from eventcore.backends import lmdb_rows as rows
@@ -28,18 +27,9 @@ from eventcore.backends.lmdb_environment import (
     release,
 )
 from eventcore.backends.lmdb_file import DATA, check_before_open
-from eventcore.errors import CorruptLog, DuplicateName, InvalidValue, StorageError
+from eventcore.backends.lmdb_identity import Identity, compare_manifest, identify, prepare, write_manifest
+from eventcore.errors import DuplicateName, InvalidValue, StorageError
 from eventcore.history.backend import Backend, Block, Posting, Problem, RunRow, StoredSnapshot
-
-_FORMAT_KEY = b"format"
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """What the store says of itself under `format` in `meta`."""
-
-    format: int
-    log_id: str
-    created: float
 
 
 class LmdbBackend(Backend):
@@ -99,7 +89,7 @@ class LmdbBackend(Backend):
         path = Path(os.path.abspath(path_or_rest))
         filesystem.refuse_file(path, "lmdb")
         warning = filesystem.refuse_network(path, force=force)
-        manifest = _prepare(path, may_create=create and not read_only)
+        manifest = prepare(path, map_size, may_create=create and not read_only)
         if not read_only and not os.access(path, os.W_OK):
             raise rules.read_only(f"lmdb:{path}", "write")
 
@@ -108,8 +98,8 @@ class LmdbBackend(Backend):
 
         environment = acquire(Settings(path, map_size, read_only), before_open)
         try:
-            identity = _identify(environment, read_only)
-            _compare_manifest(environment, manifest, identity, read_only)
+            identity = identify(environment, read_only)
+            compare_manifest(environment, manifest, identity, read_only)
         except BaseException:
             release(environment)
             raise
@@ -128,7 +118,7 @@ class LmdbBackend(Backend):
         if not environment.wrote or environment.settings.read_only:
             return
         try:
-            _write_manifest(environment, self._identity)
+            write_manifest(environment, self._identity)
         except (OSError, StorageError):
             pass  # The data is durable; an older manifest only notices less.
 
@@ -423,81 +413,3 @@ class LmdbBackend(Backend):
             "max_readers": info["max_readers"],
             "warnings": list(self._warnings),
         }
-
-
-# -- identity -----------------------------------------------------------------------------------
-
-
-def _prepare(path: Path, *, may_create: bool) -> filesystem.Manifest | None:
-    """Make the directory if it is not there and return its manifest, if it has one."""
-    if not (path / DATA).exists():
-        manifest = filesystem.read_manifest(path, "lmdb") if path.is_dir() else None
-        if manifest is not None:
-            return manifest
-        if not may_create:
-            raise filesystem.store_missing(path)
-        filesystem.make_private_directory(path)
-    return filesystem.read_manifest(path, "lmdb")
-
-
-def _identify(environment: Environment, read_only: bool) -> Identity:
-    """Return what the store says of itself, writing it into a new one."""
-    tables = environment.databases
-    fresh = Identity(filesystem.FORMAT, rules.new_log_id(), time.time())
-
-    def find(txn: Txn) -> bytes | None:
-        found = txn.get(_FORMAT_KEY, db=tables.meta)
-        return bytes(found) if found is not None else None
-
-    def write(txn: Txn) -> bytes:
-        found = find(txn)
-        if found is None:
-            found = msgspec.msgpack.encode(fresh)
-            txn.put(_FORMAT_KEY, found, db=tables.meta)
-        return found
-
-    stored = environment.read(find)
-    path = environment.settings.path
-    if stored is None:
-        if read_only:
-            raise CorruptLog(f"cannot open {path}: its creation was never finished; open it once for writing")
-        stored = environment.write(write)
-    try:
-        fields = msgspec.msgpack.decode(stored, type=dict[str, object])
-        filesystem.check_format(path, fields.get("format"))
-        return msgspec.convert(fields, Identity)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CorruptLog(
-            f"cannot open {path}: its identity is damaged ({error}); restore a backup"
-        ) from error
-
-
-def _compare_manifest(
-    environment: Environment, manifest: filesystem.Manifest | None, identity: Identity, read_only: bool
-) -> None:
-    """Refuse data that is not what its manifest speaks of; write a manifest that is missing."""
-    path = environment.settings.path
-    if manifest is None:
-        if not read_only:
-            try:
-                _write_manifest(environment, identity)
-            except OSError as error:
-                raise filesystem.os_failure(f"write the manifest of {path}", error) from error
-        return
-    if manifest.log_id != identity.log_id:
-        raise CorruptLog(
-            f"cannot open {path}: its data ({identity.log_id}) is not the store its MANIFEST names "
-            f"({manifest.log_id}); put the files that belong together back"
-        )
-    last = environment.ask(lambda env: env.info())["last_txnid"]
-    if last < manifest.head:
-        raise CorruptLog(
-            f"cannot open {path}: it ends at commit {last} and its MANIFEST has seen commit {manifest.head}, so an "
-            "older copy took its place; restore the newer one, or delete MANIFEST to accept the loss"
-        )
-
-
-def _write_manifest(environment: Environment, identity: Identity) -> None:
-    head = environment.ask(lambda env: env.info())["last_txnid"]
-    manifest = filesystem.Manifest(identity.format, "lmdb", identity.log_id, identity.created, head)
-    filesystem.write_manifest(environment.settings.path, manifest)

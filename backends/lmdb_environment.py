@@ -42,7 +42,7 @@ SMALLEST_MAP = 64 * 2**20
 MAX_READERS = 1024
 MAX_DATABASES = 16
 READER_CHECK_SECONDS = 60.0
-DATABASES = ("meta", "log", "runs", "bidx", "post", "snap")
+DATABASES = (b"meta", b"log", b"runs", b"bidx", b"post", b"snap")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -118,10 +118,10 @@ class Environment(Shared):
                 if names and b"meta" not in names:
                     path = self.settings.path
                     raise StorageError(f"cannot open {path}: it is an LMDB environment of another program")
-                create = not self.settings.read_only and not names.issuperset(
-                    name.encode() for name in DATABASES
-                )
-                return Databases(*(env.open_db(name.encode(), create=create) for name in DATABASES))
+                if self.settings.read_only or names.issuperset(DATABASES):
+                    return Databases(*(env.open_db(name, create=False) for name in DATABASES))
+                with env.begin(write=True) as txn:
+                    return Databases(*(env.open_db(name, txn=txn) for name in DATABASES))
             except lmdb.MapResizedError:
                 env.set_mapsize(0)  # Another process grew the store since it was opened a moment ago.
 

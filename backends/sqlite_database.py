@@ -380,9 +380,10 @@ def _fill(draft: Path, log_id: str) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={FORMAT}")
-        connection.executescript(SCHEMA)
+        connection.executescript(f"BEGIN;{SCHEMA}")
         facts = [("log_id", log_id), ("created", repr(time.time()))]
         connection.executemany("INSERT INTO meta VALUES (?, ?)", facts)
+        connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()

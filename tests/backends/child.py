@@ -15,7 +15,7 @@ from typing import Any
 
 from eventcore.backends.lmdb import LmdbBackend
 from eventcore.backends.sqlite import SqliteBackend
-from eventcore.errors import ConcurrentAppend, EventcoreError, OutcomeUnknown, StorageError
+from eventcore.errors import ConcurrentAppend, EventcoreError, StorageError
 from eventcore.history.backend import Backend, Block
 
 ALL = 2**60
@@ -131,6 +131,7 @@ def survive(url: str) -> None:
     """Append a little with input and output failing underneath: what is acknowledged must be there afterwards."""
     acknowledged, errors = 0, 0
     for _ in range(40):
+        store: Backend | None = None
         try:
             store = opened(url)
             row = store.run("a") or store.create_run("a", writer="child")
@@ -151,12 +152,11 @@ def survive(url: str) -> None:
             else:
                 say(f"wrong: {len(read)} blocks, {found}")
             return
-        except OutcomeUnknown:
-            errors += 1
-            store.close()
         except EventcoreError as error:
             errors += 1
             say(f"error: {type(error).__name__}: {error}")
+            if store is not None:
+                store.close()
     say("gave up")
 
 

@@ -1,0 +1,70 @@
+"""Each write and sync of a store fails in turn, in a real process: what was acknowledged is there afterwards."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.backends.processes import said
+
+SOURCE = Path(__file__).with_name("faults.c")
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The library that makes calls fail, compiled once."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    library = tmp_path_factory.mktemp("shim") / "faults.so"
+    done = subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip(f"the shim does not compile here: {done.stderr[:200]}")
+    return str(library)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, 0], ids=["EIO", "ENOSPC", "short"])
+@pytest.mark.parametrize("scheme", ["lmdb", "sqlite"])
+def test_nothing_acknowledged_is_lost_whichever_call_fails(
+    shim: str, tmp_path: Path, scheme: str, code: int
+) -> None:
+    for call in range(1, 40, 4):
+        store = tmp_path / f"store{call}"
+        lines = said(
+            "survive",
+            f"{scheme}:{store}",
+            LD_PRELOAD=shim,
+            FAULT_PATH=str(store),
+            FAULT_CALL=str(call),
+            FAULT_ERRNO=str(code),
+        )
+        assert lines[-1].startswith("complete after"), (call, lines)
+        # One failed call is at most one failed operation.
+        assert int(lines[-1].split()[2]) <= 1, (call, lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["lmdb", "sqlite"])
+def test_a_disk_that_fails_for_a_while_loses_nothing(shim: str, tmp_path: Path, scheme: str) -> None:
+    for call in (12, 17, 23):
+        store = tmp_path / f"store{call}"
+        lines = said(
+            "survive",
+            f"{scheme}:{store}",
+            LD_PRELOAD=shim,
+            FAULT_PATH=str(store),
+            FAULT_CALL=str(call),
+            FAULT_TIMES="5",
+            FAULT_ERRNO=str(errno.EIO),
+        )
+        assert lines[-1].startswith("complete after"), (call, lines)
