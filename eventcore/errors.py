@@ -22,6 +22,7 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── TracingError (RuntimeError)          a symbolic call could not be carried out
     ├── StaleView (RuntimeError)             a write through a view whose value was replaced
     ├── UnrecordedMutation (RuntimeError)    a container was changed behind the recording views
+    ├── TrainingFailed (RuntimeError)        every example of a training failed; the first cause is chained
     ├── InsideRunningLoop (RuntimeError)     `ec.wait` inside a running event loop
     ├── Unavailable (ImportError)            an optional dependency is not installed
     └── StorageError (OSError)               the store below could not do it
@@ -125,6 +126,10 @@ class StaleView(EventcoreError, RuntimeError):
 
 class UnrecordedMutation(EventcoreError, RuntimeError):
     """A container of a variable was changed without passing through its recording view."""
+
+
+class TrainingFailed(EventcoreError, RuntimeError):
+    """Every example of a training failed; `__cause__` is the first failure."""
 
 
 class InsideRunningLoop(EventcoreError, RuntimeError):

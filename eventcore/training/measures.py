@@ -1,0 +1,53 @@
+"""The metrics of a program, updated and read together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eventcore.training.forward import Rolled
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean as a Python float, 0.0 of nothing."""
+    return float(sum(values) / len(values)) if values else 0.0
+
+
+class Measures:
+    """Metrics that see the same predictions.
+
+    Args:
+        metrics: Metric objects; a program's own, never shared with another program.
+    """
+
+    def __init__(self, metrics: Sequence[Any]) -> None:
+        self.metrics = list(metrics)
+
+    def fresh(self) -> Measures:
+        """Return the same metrics with nothing in them."""
+        return Measures([type(metric).from_config(metric.get_config()) for metric in self.metrics])
+
+    async def update(self, rolled: Sequence[Rolled]) -> None:
+        """Show the metrics what became of some examples; failed ones are left out."""
+        if not self.metrics:
+            return
+        alive = [item for item in rolled if item.error is None]
+        for metric in self.metrics:
+            for item in alive:
+                await metric.update_state(item.example.y, item.output)
+
+    def results(self) -> dict[str, Any]:
+        """Return the values by name; a second metric of a name is numbered."""
+        found: dict[str, Any] = {}
+        for metric in self.metrics:
+            name, number = metric.name, 0
+            while name in found:
+                number += 1
+                name = f"{metric.name}_{number}"
+            found[name] = metric.result()
+        return found
+
+    def reset(self) -> None:
+        """Empty all metrics."""
+        for metric in self.metrics:
+            metric.reset_state()

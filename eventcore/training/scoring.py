@@ -1,0 +1,165 @@
+"""Scoring: the rewards of examples, for programs of one output or several, with weights.
+
+A reward is a finite number. An example whose reward is anything else, or whose reward function raises, has
+failed: that is recorded, and it counts as nobody's zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from eventcore.errors import InvalidValue
+
+Weights = Sequence[float] | dict[str, float] | None
+
+
+class RewardFailure(Exception):
+    """An example cannot be scored; becomes a `RolloutFailed` event."""
+
+
+class CompiledReward:
+    """The reward of a program: one for all outputs, or one per output, weighted.
+
+    Args:
+        reward: A reward, a list of them in the order of the outputs (None for an output without one), or a
+            dict by output name.
+        weights: Their weights, in the same form; None for 1.0 each.
+        output_names: Names of the program's outputs, in order.
+
+    Raises:
+        InvalidValue: They do not fit the outputs.
+    """
+
+    def __init__(self, reward: Any, weights: Weights, output_names: Sequence[str]) -> None:
+        from eventcore.training import rewards
+
+        self.several = isinstance(reward, (list, tuple, dict))
+        self.output_names = list(output_names)
+        if not self.several:
+            self.rewards: list[Any] = [rewards.get(reward)]
+            self.weights = [1.0]
+            if weights is not None:
+                self.weights = (
+                    _aligned(weights, ["reward"], "reward_weights") if len(_values(weights)) == 1 else []
+                )
+            if not self.weights:
+                self.rewards = [rewards.get(reward) for _ in self.output_names]
+                self.weights = _aligned(weights, self.output_names, "reward_weights")
+                self.several = True
+            return
+        self.rewards = [
+            None if item is None else rewards.get(item) for item in _in_order(reward, self.output_names)
+        ]
+        self.weights = _aligned(weights, self.output_names, "reward_weights")
+
+    def is_batch(self) -> bool:
+        """Whether a reward wants the whole batch at once."""
+        return any(getattr(reward, "scores_batches", False) for reward in self.rewards if reward is not None)
+
+    async def score(self, y_true: Any, y_pred: Any) -> float:
+        """Return the reward of one example.
+
+        Raises:
+            RewardFailure: It is no finite number.
+        """
+        if not self.several:
+            return finite(await self.rewards[0](y_true, y_pred)) * self.weights[0]
+        truths, predictions = _parts(y_true, len(self.rewards)), _parts(y_pred, len(self.rewards))
+        total = 0.0
+        for reward, weight, truth, prediction in zip(
+            self.rewards, self.weights, truths, predictions, strict=True
+        ):
+            if reward is not None:
+                total += weight * finite(await reward(truth, prediction))
+        return total
+
+    async def score_batch(self, y_true: Sequence[Any], y_pred: Sequence[Any]) -> list[float]:
+        """Return the rewards of a batch, for rewards that want it whole."""
+        totals = [0.0] * len(y_pred)
+        for place, (reward, weight) in enumerate(zip(self.rewards, self.weights, strict=True)):
+            if reward is None:
+                continue
+            truths = [_parts(y, len(self.rewards))[place] if self.several else y for y in y_true]
+            predictions = [_parts(y, len(self.rewards))[place] if self.several else y for y in y_pred]
+            if getattr(reward, "scores_batches", False):
+                scores = await reward(truths, predictions)
+            else:
+                scores = [
+                    await reward(truth, prediction)
+                    for truth, prediction in zip(truths, predictions, strict=True)
+                ]
+            totals = [total + weight * finite(score) for total, score in zip(totals, scores, strict=True)]
+        return totals
+
+    def get_config(self) -> Any:
+        """Return the configs of the rewards."""
+        from eventcore.training import rewards
+
+        if not self.several:
+            return rewards.serialize(self.rewards[0])
+        return [None if reward is None else rewards.serialize(reward) for reward in self.rewards]
+
+
+def finite(value: Any) -> float:
+    """Return a reward as a float.
+
+    Raises:
+        RewardFailure: None, not a number, NaN or infinite.
+    """
+    if value is None:
+        raise RewardFailure("the reward is None: the example counts as failed")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        item = getattr(value, "item", None)
+        if item is None or isinstance(value, (str, bytes)):
+            raise RewardFailure(f"the reward is {value!r} of type {type(value).__name__}; return a float")
+        value = item()
+    number = float(value)
+    if not math.isfinite(number):
+        raise RewardFailure(f"the reward is {number}; return a finite float")
+    return number
+
+
+def _values(weights: Weights) -> list[float]:
+    return list(weights.values()) if isinstance(weights, dict) else list(weights or ())
+
+
+def _in_order(given: Any, names: list[str]) -> list[Any]:
+    if isinstance(given, dict):
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise InvalidValue(
+                f"cannot reward output {unknown[0]!r}: the program's outputs are {', '.join(names)}"
+            )
+        return [given.get(name) for name in names]
+    if len(given) != len(names):
+        raise InvalidValue(
+            f"cannot use {len(given)} rewards for {len(names)} outputs: pass one per output, or a dict"
+        )
+    return list(given)
+
+
+def _aligned(weights: Weights, names: list[str], what: str) -> list[float]:
+    if weights is None:
+        return [1.0] * len(names)
+    if isinstance(weights, dict):
+        unknown = sorted(set(weights) - set(names))
+        if unknown:
+            raise InvalidValue(f"cannot use {what} for {unknown[0]!r}: the names are {', '.join(names)}")
+        return [float(weights.get(name, 1.0)) for name in names]
+    if len(weights) != len(names):
+        raise InvalidValue(f"cannot use {len(weights)} {what} for {len(names)} outputs: pass one per output")
+    return [float(weight) for weight in weights]
+
+
+def _parts(value: Any, count: int) -> list[Any]:
+    if value is None:
+        return [None] * count
+    if isinstance(value, dict) and not hasattr(value, "get_json"):
+        value = list(value.values())
+    if not isinstance(value, (list, tuple)) or len(value) != count:
+        raise RewardFailure(
+            f"several outputs need a list of {count} targets per example; received {type(value).__name__}"
+        )
+    return list(value)
