@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from eventcore.history.state import State
 
 _HEADER_FIELDS = frozenset({"time", "rollout", "cause", "variable", "source"})
-_READS = frozenset({"FieldRead"})
+_IN_JSON = {"kind": "effect", "seq": "labelled"}
+"""Fields of events whose names every JSON record uses for something else."""
+_KIND_WIDTH = max(len(kind) for kind in e.KINDS)
 _BOOKKEEPING = frozenset({"SourceSeen", "RunStarted", "ProgramDeclared", "VariableDeclared", "TrackerLocked"})
 
 
@@ -75,7 +77,7 @@ class EventText:
         parts = [
             paint(f"{seq:>7}", "dim", self._colour),
             paint(self._clock.text(event.time), "dim", self._colour),
-            paint(f"{kind:<19}", _colour_of(kind), self._colour),
+            paint(f"{kind:<{_KIND_WIDTH}}", _colour_of(kind), self._colour),
             printable(place) or "-",
         ]
         if text:
@@ -120,8 +122,8 @@ def event_json(seq: int, event: e.Event, names: Names) -> dict[str, Any]:
         record["variable"] = path
         record["pointer"] = _pointer(event)
     for field in event.__struct_fields__:
-        if field not in _HEADER_FIELDS and field not in record:
-            record[field] = getattr(event, field)
+        if field not in _HEADER_FIELDS:
+            record[_IN_JSON.get(field, field)] = getattr(event, field)
     if isinstance(event, e.ValuePatched):
         record["op"] = NAMES.get(event.op, event.op)
     if hasattr(event, "source"):
@@ -186,6 +188,16 @@ def _edited(event: e.EditedFromOutside) -> str:
     return short(event.value) + (f"  ({printable(event.note)})" if event.note else "")
 
 
+def _effect_started(event: e.EffectStarted) -> str:
+    return f"{printable(event.kind)}  {short(event.request)}"
+
+
+def _effect_completed(event: e.EffectCompleted) -> str:
+    model = f"  {printable(event.model)}" if event.model else ""
+    cost = f"  ${event.cost:.6f}" if event.cost else ""
+    return f"{short(event.answer)}{model}{cost}"
+
+
 _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.RunStarted: _run_started,
     e.ProgramDeclared: lambda event: short(event.config),
@@ -199,11 +211,15 @@ _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.TrainabilityChanged: _trainability,
     e.SourceSeen: lambda event: printable(event.line),
     e.EditedFromOutside: _edited,
+    e.EffectStarted: _effect_started,
+    e.EffectCompleted: _effect_completed,
     e.LabelSet: lambda event: f"-> {event.seq}",
 }
 
 
 def _colour_of(kind: str) -> str:
-    if kind in _READS:
+    if kind == "FieldRead":
         return "dim"
+    if kind.endswith("Failed"):
+        return "red"
     return "cyan" if kind in _BOOKKEEPING else "yellow"

@@ -84,7 +84,7 @@ def _clipped(value: Any, room: int) -> str:
         return full(str(value[:room]))
     if isinstance(value, dict):
         return _joined((f"{full(str(key[:room]))}:{{}}" for key in value), value.values(), "{}", room)
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return _joined(("{}" for _ in value), value, "[]", room)
     return full(value)
 
