@@ -373,6 +373,7 @@ def _source(state: State, event: e.SourceSeen) -> None:
 
 
 def _program(state: State, event: e.ProgramDeclared) -> None:
+    state.programs.pop(event.program, None)  # the last one declared stands last
     state.programs[event.program] = event.config
 
 

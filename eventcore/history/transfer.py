@@ -13,18 +13,20 @@ _COMMIT_BLOCKS = 64
 
 
 def copy_events(source: Reader, target: Backend, row: RunRow, last: int) -> None:
-    """Copy events 1 to `last`, their index and a snapshot at the end.
+    """Copy the events a run does not have yet, up to `last`, their index and a snapshot at the end.
 
     Args:
         source: Where they are.
-        target: A backend with an empty run.
-        row: That run.
+        target: A backend with a run that is empty, or holds the first events of `source` and no others.
+        row: That run, as claimed.
         last: Last seq to copy.
     """
-    indexer, state = Indexer(1), State()
+    head, indexed = row.head, target.indexed_to(row.id)
+    indexer, state = Indexer(indexed + 1), source.state_at(head) if head else State()
+    for low, events in source.chunks(indexed + 1, head):
+        indexer.feed(low, events)
     blocks: list[Block] = []
-    head = 0
-    for low, events in source.chunks(1, last):
+    for low, events in source.chunks(head + 1, last):
         fold(state, events, low)
         blocks.append(Block(low, low + len(events) - 1, encode_block(row.id, low, row.epoch, events)))
         indexer.feed(low, events)

@@ -7,6 +7,7 @@ from typing import Any
 from eventcore.errors import InvalidValue
 from eventcore.models.conversion import json_of, schema_of
 from eventcore.models.validation import validator_for
+from eventcore.saving.registry import register_class
 
 
 class Initializer:
@@ -20,6 +21,10 @@ class Initializer:
     Raises:
         InvalidValue: Neither `schema` nor `data_model`.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        register_class(cls)
 
     def __init__(
         self, schema: dict[str, Any] | None = None, json: Any = None, data_model: Any = None
@@ -62,3 +67,6 @@ class Initializer:
 
 class Empty(Initializer):
     """The defaults of a data model, and nothing else."""
+
+
+register_class(Initializer)

@@ -57,6 +57,20 @@ def name_scope(
         _frames.reset(token)
 
 
+@contextmanager
+def at_path(path: str) -> Generator[None]:
+    """Be in exactly these scopes, whatever is open outside: where something saved was made the first time.
+
+    Args:
+        path: Scopes joined by slashes, `""` for none.
+    """
+    token = _frames.set(tuple((step, None) for step in path.split("/") if step))
+    try:
+        yield
+    finally:
+        _frames.reset(token)
+
+
 def current_path() -> str:
     """Return the open scopes joined by slashes, `""` outside any."""
     return "/".join(step for step, _ in _frames.get())

@@ -1,0 +1,232 @@
+"""Making a program from its record, checking it, and moving it into the run it is to live in.
+
+A program is first made in a scratch run in memory and held against what was saved. Only when everything fits
+is the first event written where it counts, so a load that fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from eventcore.errors import ConfigMismatch, InvalidValue, NotFound, SchemaMismatch
+from eventcore.history.run import Run, set_program_factory
+from eventcore.history.scope import in_run, process_scope
+from eventcore.history.state import State
+from eventcore.history.store import Store
+from eventcore.history.store import open as open_store
+from eventcore.models.validation import validator_for
+from eventcore.modules.calling import settle
+from eventcore.modules.internals import core_of
+from eventcore.modules.module import Module
+from eventcore.modules.ownership import modules_below
+from eventcore.saving.comparison import same_structure
+from eventcore.saving.program_record import SavedProgram, place_of, saved_variables
+from eventcore.saving.reading import deserialize_object
+from eventcore.variables.scope import at_path
+from eventcore.variables.variable import Variable
+
+_SCRATCH = "loading"
+
+
+def build(saved: SavedProgram, run: Run, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Make a saved program, with the values it had, living in `run`.
+
+    If a program in use has the same paths in that run, this one takes its place: the other can still be read.
+
+    Raises:
+        ConfigMismatch: The classes make other variables today; both sides are listed. Nothing was changed.
+        UnknownClass: A class is not among those the user's code has defined. Nothing was changed.
+    """
+    with scratch_run(_SCRATCH) as scratch:
+        with in_run(scratch), at_path(str(saved.record.get("scope") or "")):
+            program = deserialize_object(dict(saved.record), custom_objects)
+            if not isinstance(program, Module):
+                raise InvalidValue(f"cannot load {saved.title}: it is {program!r}, not a program")
+            require_fit(program.variables, saved)
+            restore_flags(program, saved)
+            for variable in program.variables:
+                found = saved.variables[variable.path]
+                variable.trainable = found.trainable
+                if variable.get_json() != found.value:
+                    variable.restore(found.value, saved.place)
+        move(program, run, saved.place)
+    return program
+
+
+@contextmanager
+def scratch_run(name: str, store: Store | None = None) -> Generator[Run]:
+    """Open a run that is current nowhere, in memory unless a store is given; close it afterwards."""
+    home = open_store("memory:") if store is None else store
+    before = process_scope.run
+    try:
+        run = home.run(name, resume=store is not None, seed=0)
+        run.before, process_scope.run = before, before
+        yield run
+    finally:
+        home.close()
+
+
+def move(program: Module, run: Run, origin: str) -> None:
+    """Let a program live in `run` from now on, in place of any other with the same paths."""
+    paths = [variable.path for variable in program.variables]
+    if len(set(paths)) < len(paths):
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        raise ConfigMismatch(f"cannot load '{program.name}': it has two variables at {', '.join(twice)}")
+    with in_run(run):
+        if program.variables and not run.writable:
+            settle(program)  # raises, saying why nothing can be written there
+        run.forget_owners(paths)
+        for variable in program.variables:
+            variable.adopt(origin)
+        settle(program)
+
+
+# --- what fits ---------------------------------------------------------------------------------
+
+
+def require_fit(variables: Iterable[Variable], saved: SavedProgram) -> None:
+    """Hold the variables of a program against what was saved, before anything is changed.
+
+    Raises:
+        ConfigMismatch: Something is missing, unexpected, or of another schema; everything is listed.
+    """
+    have = {variable.path: variable for variable in variables}
+    missing = tuple(path for path in have if path not in saved.variables)
+    unexpected = tuple(path for path in saved.expected() if path not in have)
+    other = [
+        f"{path} ({reason})"
+        for path, variable in have.items()
+        if path in saved.variables and (reason := _misfit(variable, saved, path))
+    ]
+    if not (missing or unexpected or other):
+        return
+    parts = [f"missing there: {', '.join(missing)}"] if missing else []
+    parts += [f"unexpected there: {', '.join(unexpected)}"] if unexpected else []
+    parts += [f"of another schema: {'; '.join(other)}"] if other else []
+    raise ConfigMismatch(
+        f"cannot load {saved.title}: its variables are not those the code makes today; {'. '.join(parts)}. "
+        "Nothing was changed; load it with the code that saved it, or load the parts that fit with load_variables",
+        missing,
+        unexpected,
+    )
+
+
+def _misfit(variable: Variable, saved: SavedProgram, path: str) -> str | None:
+    found, schema = saved.variables[path], variable.get_schema()
+    if not same_structure(found.schema, schema):
+        return _fields_differ(found.schema, schema)
+    try:
+        validator_for(schema).check(found.value, path)
+    except SchemaMismatch as error:
+        return str(error)
+    return None
+
+
+def _fields_differ(then: dict[str, Any], now: dict[str, Any]) -> str:
+    before, today = then.get("properties", {}), now.get("properties", {})
+    gone = [name for name in before if name not in today]
+    new = [name for name in today if name not in before]
+    changed = [name for name in before if name in today and not same_structure(before[name], today[name])]
+    parts = [
+        f"{what} {', '.join(names)}"
+        for what, names in (("it had", gone), ("it has now", new), ("changed:", changed))
+        if names
+    ]
+    return "; ".join(parts) or "its rules changed"
+
+
+def restore_flags(program: Module, saved: SavedProgram) -> None:
+    """Freeze and thaw modules as they were.
+
+    Raises:
+        ConfigMismatch: A module that was frozen is not there.
+    """
+    if "frozen" not in saved.record:
+        return
+    frozen = set(saved.record["frozen"])
+    below = {core_of(module).path: module for module in modules_below(program)}
+    lost = tuple(sorted(frozen - below.keys()))
+    if lost:
+        raise ConfigMismatch(
+            f"cannot load {saved.title}: it had frozen modules that the code does not make today: {', '.join(lost)}",
+            unexpected=lost,
+        )
+    for module in modules_below(program):
+        flag = core_of(module).path not in frozen
+        if module.trainable != flag:
+            module.trainable = flag
+
+
+# --- from a run --------------------------------------------------------------------------------
+
+
+def saved_in_run(run: Run, at: int | str | None = None) -> SavedProgram:
+    """Return the program a run declared last, as of a seq.
+
+    Raises:
+        NotFound: The run declared no program.
+    """
+    seq = run.head if at is None else run.seq(at)
+    state = run.at(seq) if at is not None or not run.writable else run.state
+    # A program is declared at its first call; before that, its later record says what it is.
+    programs = state.programs or run.state.programs
+    if not programs:
+        raise NotFound(
+            f"cannot build a program from {place_of(run, seq)}: no program was used there. A run declares the program "
+            "that is called or saved in it; modules alone, without a Program around them, cannot be built from it"
+        )
+    name = list(programs)[-1]
+    record = (state if state.programs else run.state).config(name)
+    if record.get("config") is None:
+        raise NotFound(
+            f"cannot build program {name!r} from {place_of(run, seq)}: it could not be written down when it was first "
+            f"used: {record.get('unsaved', 'nothing is known about why')}"
+        )
+    return SavedProgram(record, saved_variables(state), place_of(run, seq))
+
+
+def program_from_run(
+    run: Run, at: int | str | None = None, custom_objects: Mapping[str, Any] | None = None
+) -> Any:
+    """Build the program a run declared, with the values it had.
+
+    In a run open for writing the program lives in that run and goes on from the values recorded there.
+    At an earlier seq, or in a run opened for reading, it lives in a copy of the run's history in memory, so
+    that nothing it does can reach the past; call it with that copy current, or it moves to the current run
+    like any program.
+
+    Args:
+        run: The run.
+        at: Seq or label to go back to; None for the head.
+        custom_objects: Classes and functions by name, beside those defined in this process.
+
+    Raises:
+        NotFound: No program was used in the run.
+        UnknownClass: Its class is not among those the user's code has defined.
+        ConfigMismatch: The code makes other variables today.
+    """
+    saved = saved_in_run(run, at)
+    if run.writable and at is None:
+        return build(saved, run, custom_objects)
+    return build(saved, _copy_in_memory(run, run.head if at is None else run.seq(at)), custom_objects)
+
+
+def _copy_in_memory(run: Run, seq: int) -> Run:
+    store = open_store("memory:")
+    before = process_scope.run
+    complete = run.reader().first_stored() == 1
+    if complete and seq:
+        store.import_run(run, at=seq)
+    copy = store.run(run.name, seed=run.seed, resume=True)
+    copy.before, process_scope.run = before, before
+    return copy
+
+
+def names_in(state: State) -> list[str]:
+    """Names of the programs declared in a state, the last one last."""
+    return list(state.programs)
+
+
+set_program_factory(program_from_run)
