@@ -12,7 +12,7 @@ import heapq
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -350,9 +350,10 @@ class Run:
             return None
         return self.live.slot(path)
 
-    def forget_owners(self) -> None:
-        """Let paths be declared again whoever holds them (`clear_session`)."""
-        self._owners.clear()
+    def forget_owners(self, paths: Iterable[str] | None = None) -> None:
+        """Let paths (None: all) be declared again whoever holds them: `clear_session`, and a load in their place."""
+        for path in list(self._owners) if paths is None else paths:
+            self._owners.pop(path, None)
 
     def owns(self, path: str, owner: Any) -> bool:
         """Whether `owner` is the object that lives at `path`."""

@@ -153,28 +153,30 @@ class Variable:
 
     # --- where it lives ------------------------------------------------------------------------
 
-    def adopt(self) -> None:
+    def adopt(self, origin: str | None = None) -> None:
         """Live in the current run from now on, with the present value.
 
         Declares the variable there unless it lives there already; the event says which run it came from.
+
+        Args:
+            origin: What the event says instead, where the value came from further away.
 
         Raises:
             DuplicateName: The path is in use there.
         """
         run = current_run()
         if run is not self._run:
-            self._move(run)
+            self._move(run, origin)
 
-    def _move(self, run: Run) -> None:
+    def _move(self, run: Run, origin: str | None = None) -> None:
         if not run.writable:
             run.record(e.FieldRead(*run.stamp(), 0, None))  # raises, saying why it cannot be written
         old = self._run
         old.live  # noqa: B018 - catches up after an interrupt before the value is copied
         value = plain(self._root)
         run.require_free(self._path, self)
-        slot = run.declare(
-            self, self._declaration(run, value, f"run {old.name!r} of {old.store.url} at seq {old.head}")
-        )
+        origin = origin or f"run {old.name!r} of {old.store.url} at seq {old.head}"
+        slot = run.declare(self, self._declaration(run, value, origin))
         self._binding.move(run, slot)
         self._run = run
         self._number = slot.number
