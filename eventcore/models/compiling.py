@@ -19,18 +19,8 @@ import msgspec
 
 from eventcore.errors import InvalidValue
 from eventcore.history.values import Refused, describe, is_dict, is_list, pointer_of
-from eventcore.models.rules import (
-    ANYTHING,
-    Choice,
-    Either,
-    Every,
-    Fields,
-    ListOf,
-    Null,
-    Reference,
-    Rule,
-    Scalar,
-)
+from eventcore.models.combining import Either, Every, Reference
+from eventcore.models.rules import ANYTHING, Choice, Fields, ListOf, Null, Rule, Scalar
 
 UNSUPPORTED = (
     *("not", "if", "then", "else", "patternProperties", "dependentRequired", "dependentSchemas"),

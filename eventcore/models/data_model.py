@@ -16,7 +16,7 @@ from eventcore.history.values import JsonDict, copy_json
 from eventcore.models.declaration import Declaration, defining_frames
 from eventcore.models.field import Field
 from eventcore.models.naming import auto_name
-from eventcore.models.operators import ClassOperators, Operators
+from eventcore.models.operands import ClassOperators, Operators
 from eventcore.saving.registry import register_class
 
 if TYPE_CHECKING:

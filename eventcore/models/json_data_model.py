@@ -14,7 +14,7 @@ from eventcore.history.values import JsonDict, copy_json
 from eventcore.models.conversion import json_of, shared_schema, validator_of
 from eventcore.models.data_model import canonical_bytes, prettify
 from eventcore.models.naming import auto_name
-from eventcore.models.operators import Operators
+from eventcore.models.operands import Operators
 
 if TYPE_CHECKING:
     from eventcore.models.symbolic import SymbolicDataModel

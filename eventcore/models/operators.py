@@ -1,4 +1,4 @@
-"""The operators on data models, as functions and as the methods classes and instances share.
+"""The operators on data models, as functions; `eventcore.models.operands` makes methods of them.
 
 Two values give a `JsonDataModel`; as soon as a class or a `SymbolicDataModel` takes part, the result is
 a `SymbolicDataModel` of the schema the value will have. `None` stands for a branch that was not taken:
@@ -17,9 +17,8 @@ to a schema is `eventcore.models.algebra`; graphs are none of this module's busi
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from eventcore.errors import InvalidValue
 from eventcore.history.values import JsonDict, describe, is_dict
@@ -35,9 +34,8 @@ from eventcore.models.algebra import (
     properties_of,
     renamed_schema,
 )
-from eventcore.models.conversion import is_data_model, json_of, shared_schema
+from eventcore.models.conversion import json_of, shared_schema
 from eventcore.models.naming import auto_name, title_of
-from eventcore.models.schema import is_record_class
 from eventcore.models.words import base_name
 
 if TYPE_CHECKING:
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 
 Combined: TypeAlias = "JsonDataModel | SymbolicDataModel"
 Recorder: TypeAlias = Callable[[str, tuple[Any, ...], dict[str, Any]], Any]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 graph_recorder: Recorder | None = None
 """Set by the modules package. Called with the operator's name, its operands and its other arguments when
@@ -149,7 +145,7 @@ def in_mask(
         InvalidValue: Neither mask nor pattern is given, or one cannot be used.
     """
     _check_given("in_mask", mask, pattern)
-    return _masked("in_mask", value, mask, pattern, recursive, name)
+    return masked("in_mask", value, mask, pattern, recursive, name)
 
 
 def out_mask(
@@ -161,7 +157,7 @@ def out_mask(
 ) -> Combined | None:
     """Remove the fields a mask or pattern matches; otherwise as `in_mask`."""
     _check_given("out_mask", mask, pattern)
-    return _masked("out_mask", value, mask, pattern, recursive, name)
+    return masked("out_mask", value, mask, pattern, recursive, name)
 
 
 def prefix(value: Any, prefix: str | None = None, name: str | None = None) -> Combined | None:
@@ -238,9 +234,10 @@ def _check_given(operator: str, mask: Any, pattern: Any) -> None:
         )
 
 
-def _masked(
+def masked(
     operator: str, value: Any, mask: Any, pattern: Any, recursive: bool, name: str | None
 ) -> Combined | None:
+    """Do the work of `in_mask` and `out_mask`; without mask and pattern, nothing matches."""
     if value is None:
         return None
     matches = _matcher(operator, mask, pattern)
@@ -297,136 +294,3 @@ def _renamed(
         return recorded  # type: ignore[no-any-return]
     json = None if _is_symbolic(value) else {key_of(key): item for key, item in json_of(value).items()}
     return _result(operator, renamed_schema(shared_schema(value), key_of, title_of_field), json, name)
-
-
-class ForBoth(Generic[P, R]):
-    """A method that works on the class as on an instance, each being an operand of its own kind."""
-
-    def __init__(self, function: Callable[Concatenate[Any, P], R]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
-
-    def __get__(self, instance: object, owner: type[Any]) -> Callable[P, R]:
-        bound: Any = types.MethodType(self._function, owner if instance is None else instance)
-        return bound  # type: ignore[no-any-return]
-
-
-def _can_combine(operand: Any) -> bool:
-    return operand is None or is_data_model(operand) or is_record_class(operand)
-
-
-class Operators:
-    """The operators as methods, for anything with `get_schema()` and `get_json()`."""
-
-    __slots__ = ()
-
-    def __add__(self, other: Any) -> Any:
-        return concat(self, other) if _can_combine(other) else NotImplemented
-
-    def __radd__(self, other: Any) -> Any:
-        return concat(other, self) if _can_combine(other) else NotImplemented
-
-    def __and__(self, other: Any) -> Any:
-        return logical_and(self, other) if _can_combine(other) else NotImplemented
-
-    def __rand__(self, other: Any) -> Any:
-        return logical_and(other, self) if _can_combine(other) else NotImplemented
-
-    def __or__(self, other: Any) -> Any:
-        return logical_or(self, other) if _can_combine(other) else NotImplemented
-
-    def __ror__(self, other: Any) -> Any:
-        return logical_or(other, self) if _can_combine(other) else NotImplemented
-
-    def __xor__(self, other: Any) -> Any:
-        return logical_xor(self, other) if _can_combine(other) else NotImplemented
-
-    def __rxor__(self, other: Any) -> Any:
-        return logical_xor(other, self) if _can_combine(other) else NotImplemented
-
-    def __invert__(self) -> Any:
-        return logical_not(self)
-
-    def __contains__(self, part: Any) -> bool:
-        return contains(self, part)
-
-    @ForBoth
-    def in_mask(
-        self: Any,
-        mask: Sequence[str] | None = None,
-        pattern: str | None = None,
-        recursive: bool = True,
-        name: str | None = None,
-    ) -> Any:
-        """Keep only what the mask or pattern matches; without either, nothing. See `operators.in_mask`."""
-        return _masked("in_mask", self, mask, pattern, recursive, name)
-
-    @ForBoth
-    def out_mask(
-        self: Any,
-        mask: Sequence[str] | None = None,
-        pattern: str | None = None,
-        recursive: bool = True,
-        name: str | None = None,
-    ) -> Any:
-        """Remove what the mask or pattern matches; without either, nothing. See `operators.out_mask`."""
-        return _masked("out_mask", self, mask, pattern, recursive, name)
-
-    @ForBoth
-    def prefix(self: Any, prefix: str | None = None, name: str | None = None) -> Any:
-        """Put a prefix before every key. See `operators.prefix`."""
-        return _PREFIX(self, prefix, name)
-
-    @ForBoth
-    def suffix(self: Any, suffix: str | None = None, name: str | None = None) -> Any:
-        """Put a suffix behind every key. See `operators.suffix`."""
-        return _SUFFIX(self, suffix, name)
-
-    @ForBoth
-    def factorize(self: Any, name: str | None = None) -> Any:
-        """Gather similar fields into lists. See `operators.factorize`."""
-        return _FACTORIZE(self, name)
-
-
-_PREFIX, _SUFFIX, _FACTORIZE = prefix, suffix, factorize
-
-
-class ClassOperators(type):
-    """The operators on data model classes themselves; the result is symbolic.
-
-    `Model | None` and `Model | int` are left to typing, so that they can be annotations.
-    """
-
-    def __add__(cls, other: Any) -> Any:
-        return concat(cls, other) if _can_combine(other) else NotImplemented
-
-    def __radd__(cls, other: Any) -> Any:
-        return concat(other, cls) if _can_combine(other) else NotImplemented
-
-    def __and__(cls, other: Any) -> Any:
-        return logical_and(cls, other) if _can_combine(other) else NotImplemented
-
-    def __rand__(cls, other: Any) -> Any:
-        return logical_and(other, cls) if _can_combine(other) else NotImplemented
-
-    def __or__(cls, other: Any) -> Any:
-        if other is None or not _can_combine(other):
-            return type.__or__(cls, other)
-        return logical_or(cls, other)
-
-    def __ror__(cls, other: Any) -> Any:
-        if other is None or not _can_combine(other):
-            return type.__ror__(cls, other)
-        return logical_or(other, cls)
-
-    def __xor__(cls, other: Any) -> Any:
-        return logical_xor(cls, other) if _can_combine(other) else NotImplemented
-
-    def __rxor__(cls, other: Any) -> Any:
-        return logical_xor(other, cls) if _can_combine(other) else NotImplemented
-
-    def __invert__(cls) -> Any:
-        return logical_not(cls)
-
-    def __contains__(cls, part: Any) -> bool:
-        return contains(cls, part)

@@ -14,7 +14,7 @@ from eventcore.models.algebra import properties_of, same_properties
 from eventcore.models.conversion import shared_schema, validator_of
 from eventcore.models.data_model import prettify
 from eventcore.models.naming import auto_name
-from eventcore.models.operators import Operators
+from eventcore.models.operands import Operators
 
 
 class SymbolicDataModel(Operators):

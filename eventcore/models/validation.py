@@ -28,8 +28,9 @@ from eventcore.history.values import (
     is_dict,
     items_of,
 )
+from eventcore.models.combining import Every, Reference
 from eventcore.models.compiling import Compiler
-from eventcore.models.rules import ANYTHING, Every, Fields, Reference, Rule, Scalar
+from eventcore.models.rules import ANYTHING, Fields, Rule, Scalar
 
 _type: Callable[[Any], type[Any]] = type
 _CACHED = 1024

@@ -23,6 +23,7 @@ from eventcore.models import (
     schema_of,
 )
 from eventcore.models.data_model import ModelMeta
+from eventcore.models.operands import Operators
 
 
 class Query(DataModel):
@@ -49,7 +50,7 @@ QUERY = Query(query="why?")
 ANSWER = Answer(query="what?", sources=[Source(title="a", reward=1)])
 
 
-class Stateful(operators.Operators):
+class Stateful(Operators):
     """Like a variable: neither data model nor value, with schema and JSON."""
 
     def get_schema(self) -> dict[str, Any]:
