@@ -112,6 +112,7 @@ class Database(Shared):
         path = self.settings.path
         connection = _connect(self.settings, "ro")
         try:
+            _refuse_cut(path, connection)
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if application != APPLICATION_ID:
@@ -145,8 +146,14 @@ class Database(Shared):
         with self._write_lock:
             self.writers -= 1
             if self.writers == 0:
+                # Readers first: who closes last folds the log into the file, and they cannot.
+                self._close_idle()
                 self._close_writer()
                 self._unlock()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -167,8 +174,7 @@ class Database(Shared):
         """Wait for all users to leave, then close every connection."""
         with self._write_lock, self._gate.alone():
             self._closed = True
-            while self._idle:
-                self._idle.pop().close()
+            self._close_idle()
             self._close_writer()
             self._unlock()
 
@@ -335,6 +341,24 @@ def _connect(settings: Settings, mode: str) -> sqlite3.Connection:
         if isinstance(error, sqlite3.Error):
             raise _failure(path, "open", error) from error
         raise
+
+
+def _refuse_cut(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a file that ends before its last page: SQLite reads what is missing of a page as zeros.
+
+    With a write-ahead log the file may rightly be behind; SQLite then knows the size from the log.
+    """
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    # In this order: a writer may begin or end the log meanwhile, and has then extended the file before.
+    with contextlib.suppress(FileNotFoundError):
+        if _wal(path).stat().st_size:
+            return
+    needed, size = max(pages, 1) * page_size, path.stat().st_size
+    if size < needed:
+        raise CorruptLog(
+            f"cannot open {path}: it was truncated, {size} bytes of {needed}; restore it from a backup"
+        )
 
 
 def _wal(path: Path) -> Path:

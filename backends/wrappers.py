@@ -213,7 +213,7 @@ class Faulty(Wrapper):
         self.faults = list(fail_on)
         self.calls: Counter[str] = Counter()
         for name in _METHODS:
-            self.__dict__[name] = self._failing(name, getattr(inner, name))
+            setattr(self, name, self._failing(name, getattr(inner, name)))
 
     def fail(
         self, method: str, error: Callable[[], BaseException], *, after: bool = False, times: int = 1

@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,7 @@ def said(command: str, url: str, *arguments: object, **environment: str) -> list
 
 
 @contextlib.contextmanager
-def mounted(place: Path, *options: str) -> Iterator[Path]:
+def mounted(place: Path, *options: str) -> Generator[Path]:
     """Mount something for a test; skip the test where that is not allowed."""
     place.mkdir(exist_ok=True)
     try:
@@ -88,7 +88,7 @@ def mounted(place: Path, *options: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def read_only_disk(folder: Path, place: Path) -> Iterator[Path]:
+def read_only_disk(folder: Path, place: Path) -> Generator[Path]:
     """Show a folder at another place where nothing can be written, not even by root."""
     with mounted(place, "--bind", str(folder)):
         done = subprocess.run(

@@ -444,6 +444,7 @@ def test_a_full_disk_loses_nothing_and_writing_goes_on_when_space_is_back(tmp_pa
         store = LmdbBackend.open(str(disk / "store"))
         run = store.create_run("a").id
         ballast = disk / "ballast"
+        seq = 0
         for _ in range(3):
             ballast.write_bytes(b"x" * 600_000)
             seq = store.head(run)
