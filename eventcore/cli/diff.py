@@ -5,6 +5,7 @@ Comparing is `Run.diff`'s work; here it is only put into words and colours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,9 +84,10 @@ def _line(difference: Difference, whole: bool, colour: bool) -> str:
     return f"{paint(sign, shade, colour)} {place}  {text}"
 
 
-def words_text(words: tuple[Word, ...], whole: bool, colour: bool) -> str:
+def words_text(words: Sequence[Word], whole: bool, colour: bool) -> str:
     """Return compared text on one line; long unchanged stretches are cut unless `whole`."""
     parts: list[str] = []
+    words = _gathered(words)
     for at, word in enumerate(words):
         text = full(word.text)[1:-1]
         if word.op == "=":
@@ -95,6 +97,27 @@ def words_text(words: tuple[Word, ...], whole: bool, colour: bool) -> str:
         else:
             parts.append(f"[-{text}-]" if word.op == "-" else f"{{+{text}+}}")
     return "".join(parts)
+
+
+def _gathered(words: Sequence[Word]) -> list[Word]:
+    """Read changes with only blanks between them as one change: what a person would call a changed phrase."""
+    found: list[Word] = []
+    before, after = "", ""
+    for at, word in enumerate(words):
+        inside = word.op == "=" and not word.text.strip() and (before or after) and at + 1 < len(words)
+        if word.op == "-" or inside:
+            before += word.text
+        if word.op == "+" or inside:
+            after += word.text
+        if word.op == "=" and not inside:
+            found += _change(before, after)
+            before, after = "", ""
+            found.append(word)
+    return found + _change(before, after)
+
+
+def _change(before: str, after: str) -> list[Word]:
+    return [Word(op, text) for op, text in (("-", before), ("+", after)) if text]
 
 
 def _cut(text: str, first: bool, last: bool) -> str:

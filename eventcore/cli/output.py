@@ -91,10 +91,10 @@ def _clipped(value: Any, room: int) -> str:
 
 def _joined(forms: Iterable[str], values: Iterable[Any], brackets: str, room: int) -> str:
     parts: list[str] = []
-    used = 2
+    used = 0
     for form, value in zip(forms, values, strict=False):
         if used > room:
-            break
+            break  # What is there is longer than what is shown, so the bracket that closes it is cut off.
         part = form[:-2] + _clipped(value, room - used)
         parts.append(part)
         used += len(part) + 1

@@ -23,6 +23,7 @@ from eventcore.cli.event_text import EventText, Names
 from eventcore.cli.output import coloured
 from eventcore.examples import personalize
 from eventcore.examples.personalize import heading
+from eventcore.history.events import SourceSeen
 from eventcore.history.timetravel import word_diff
 
 DEFAULT_STORE = "eventcore-demo.lmdb"
@@ -81,13 +82,14 @@ def free_name(store: ec.Store, name: str) -> str:
 
 
 def show_events(run: ec.Run) -> None:
-    """Print every event of the run."""
+    """Print the events of the run; those that only name a source line are left out."""
     heading(f"Every read and write above is an event: run {run.name!r}, {run.head} of them")
     names = Names()
     text = EventText(names, coloured())
     for seq, event in run.events():
         names.learn(event)
-        print(text.line(seq, event))
+        if not isinstance(event, SourceSeen):
+            print(text.line(seq, event))
 
 
 def show_time_travel(run: ec.Run, update: int) -> None:

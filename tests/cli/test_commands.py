@@ -8,9 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import eventcore as ec
 from eventcore.cli import checks
+from eventcore.cli.diff import words_text
+from eventcore.history.timetravel import word_diff
 from tests.cli.stores import DECLARED, FIRST, SECOND, call, call_json, make_long_store, make_store, spawn
 
 
@@ -115,7 +119,7 @@ def test_diff_compares_words_and_exits_with_1(store: Path) -> None:
     result = call("diff", store, "main", DECLARED, head(store, "main"))
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
-        "~ voice/persona  A pirate who [-shouts-]{+whispers+} [-at-]{+to+} everybody he meets, and means it.",
+        "~ voice/persona  A pirate who [-shouts at-]{+whispers to+} everybody he meets, and means it.",
         '+ voice/notes/0  "one"',
     ]
 
@@ -165,6 +169,17 @@ def test_unchanged_stretches_are_cut_unless_asked_for(tmp_path: Path) -> None:
     assert "…" in short and "[-old-]{+new+}" in short and len(short) < 200
     whole = call("diff", tmp_path / "r.lmdb", 3, 5, "--full").stdout
     assert f"{long}[-old-]{{+new+}} {long}" in whole
+
+
+words = st.lists(st.sampled_from(["a", "b", "c", " ", "  ", "\n"])).map("".join)
+
+
+@given(words, words)
+def test_marked_words_give_both_texts_back(before: str, after: str) -> None:
+    marked = words_text(word_diff(before, after), whole=True, colour=False)
+    old = re.sub(r"\[-(.*?)-\]", r"\1", re.sub(r"\{\+.*?\+\}", "", marked))
+    new = re.sub(r"\{\+(.*?)\+\}", r"\1", re.sub(r"\[-.*?-\]", "", marked))
+    assert (old, new) == (before.replace("\n", "\\n"), after.replace("\n", "\\n"))
 
 
 # --- verify --------------------------------------------------------------------------------------
