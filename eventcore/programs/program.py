@@ -185,6 +185,12 @@ class Program(Module):
 
         return cast("Program", load_program(path, run=run, at=at, custom_objects=custom_objects))
 
+    def to_json(self) -> str:
+        """Return what `save` writes to a `.json` file; `saving.program_from_json` makes the program again."""
+        from eventcore.saving import to_json
+
+        return to_json(self)
+
     def save_variables(self, path: Any, **options: Any) -> None:
         """Save the values of its variables alone."""
         from eventcore.saving import save_variables
@@ -213,14 +219,16 @@ def _declare(program: Program, run: Run) -> None:
     declared_in = program._declared_in  # pyright: ignore[reportPrivateUsage]
     if run not in declared_in:
         declared_in.add(run)
-        run.record(events.ProgramDeclared(*run.stamp(), program=program.name, config=_serialized(program)))
+        config = _serialized(program)
+        if run.live.programs.get(program.name) != config:
+            run.record(events.ProgramDeclared(*run.stamp(), program=program.name, config=config))
 
 
 def _serialized(program: Program) -> dict[str, Any]:
-    from eventcore.saving import serialize_object
+    from eventcore.saving import describe_program
 
     try:
-        return cast("dict[str, Any]", serialize_object(program))
+        return describe_program(program)
     except EventcoreError as error:
         # A program that cannot be saved runs all the same; whoever asks the run for it is told why.
         cls = type(program)

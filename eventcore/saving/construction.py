@@ -10,8 +10,11 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+# Not for their names: what programs are made of has to be registered before one can be made again.
+import eventcore.modules.core
+import eventcore.programs  # noqa: F401
 from eventcore.errors import ConfigMismatch, InvalidValue, NotFound, SchemaMismatch
-from eventcore.history.run import Run, set_program_factory
+from eventcore.history.run import Run
 from eventcore.history.scope import in_run, process_scope
 from eventcore.history.state import State
 from eventcore.history.store import Store
@@ -184,7 +187,14 @@ def saved_in_run(run: Run, at: int | str | None = None) -> SavedProgram:
             f"cannot build program {name!r} from {place_of(run, seq)}: it could not be written down when it was first "
             f"used: {record.get('unsaved', 'nothing is known about why')}"
         )
-    return SavedProgram(record, saved_variables(state), place_of(run, seq))
+    saved = SavedProgram(record, saved_variables(state), place_of(run, seq))
+    later = [path for path in saved.expected() if path not in state.variables]
+    if later and at is not None:
+        raise NotFound(
+            f"cannot build program {name!r} from {saved.place}: it was not there yet, {', '.join(later)} came later; "
+            "pass a later seq"
+        )
+    return saved
 
 
 def program_from_run(
@@ -227,6 +237,3 @@ def _copy_in_memory(run: Run, seq: int) -> Run:
 def names_in(state: State) -> list[str]:
     """Names of the programs declared in a state, the last one last."""
     return list(state.programs)
-
-
-set_program_factory(program_from_run)

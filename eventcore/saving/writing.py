@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from eventcore.errors import InvalidValue, WrongType
+from eventcore.errors import EventcoreError, InvalidValue, WrongType
 from eventcore.history.values import items_of, record_of
 from eventcore.models.conversion import schema_of
 from eventcore.models.json_data_model import JsonDataModel
@@ -347,7 +347,14 @@ def _config_of(value: Any) -> Callable[[], dict[str, Any]]:
         return lambda: dict(fields)
 
     def config() -> dict[str, Any]:
-        found = own()
+        try:
+            found = own()
+        except EventcoreError:
+            raise
+        except Exception as error:
+            raise InvalidValue(
+                f"cannot save {type(value).__name__}: its get_config raised {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(found, dict):
             raise WrongType(
                 f"cannot save {type(value).__name__}: its get_config returned {found!r}; it must return a dict"
