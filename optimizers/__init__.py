@@ -1,5 +1,48 @@
-"""The optimizers that come with eventcore, installed as `eventcore.optimizers`.
+"""Optimizers: how trainable variables are improved.
 
-An optimizer proposes new values for trainable variables. It never writes state by itself: what it
-chooses reaches a variable as an event, like every other mutation.
+`Optimizer` is the base to write one's own on; its module's text shows one in full.
 """
+
+from typing import Any
+
+from eventcore.optimizers.evolutionary import EvolutionaryOptimizer as EvolutionaryOptimizer
+from eventcore.optimizers.greedy import GreedyOptimizer as GreedyOptimizer
+from eventcore.optimizers.optimizer import Optimizer as Optimizer
+from eventcore.optimizers.random_few_shot import RandomFewShot as RandomFewShot
+from eventcore.training.identifiers import resolve
+
+__all__ = [
+    "EvolutionaryOptimizer",
+    "GreedyOptimizer",
+    "Optimizer",
+    "RandomFewShot",
+    "deserialize",
+    "get",
+    "serialize",
+]
+
+_KNOWN: dict[str, type[Optimizer]] = {
+    cls.__name__: cls for cls in (EvolutionaryOptimizer, GreedyOptimizer, RandomFewShot)
+}
+
+
+def get(identifier: Any) -> Optimizer:
+    """Return the optimizer an object, class, name or config stands for.
+
+    Raises:
+        InvalidValue: Nothing of that name; the message lists the known ones.
+    """
+    found: Optimizer = resolve(identifier, _KNOWN, Optimizer, "optimizer", None)
+    return found
+
+
+def serialize(optimizer: Optimizer) -> Any:
+    """Return the config that rebuilds an optimizer."""
+    from eventcore.saving.serialization import serialize_object
+
+    return serialize_object(optimizer)
+
+
+def deserialize(config: Any) -> Optimizer:
+    """Rebuild an optimizer from its config."""
+    return get(config)

@@ -303,6 +303,14 @@ class Run:
         if log.durable < seq and log.failure is not None:
             raise log.failure
 
+    async def barrier(self) -> int:
+        """Make everything appended so far durable without blocking the event loop; otherwise like `flush`."""
+        for guard in list(self.guards.values()):
+            guard.check()
+        head = self.head
+        await self.settled(head)
+        return head
+
     def snapshot(self) -> int:
         """Store a snapshot now and return the seq it stands at, durable."""
         log = self._writing_log()
@@ -365,6 +373,11 @@ class Run:
         """Return a reader of this run after making what was appended visible to it."""
         self._settle()
         return self.store.reader(self.number)
+
+    @property
+    def first_stored(self) -> int:
+        """First seq that can still be read; more than 1 only in a bounded in-memory run."""
+        return self.store.reader(self.number).first_stored()
 
     def seq(self, position: int | str) -> int:
         """Resolve a seq given as a number or as a label.

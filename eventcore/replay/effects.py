@@ -24,6 +24,7 @@ from eventcore.history.scope import current_run, scope
 from eventcore.history.state import digest_of, size_of
 from eventcore.history.values import canonical
 from eventcore.replay.secrets import redacted, redacted_text
+from eventcore.replay.spending import spent
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -104,7 +105,9 @@ async def perform(
         *_stamp(run, ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
         float(outcome.cost), (time.monotonic_ns() - began) // 1000, outcome.attempts,
     )  # fmt: skip
-    await run.settled(run.record(event, size_of(answer)))
+    seq = run.record(event, size_of(answer))
+    spent(run, event)
+    await run.settled(seq)
     return outcome
 
 
@@ -126,8 +129,11 @@ async def _failed(run: Run, ticket: Ticket, error: Exception, began: int) -> Non
     attempts: int = getattr(error, "attempts", 1)
     message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
     latency = (time.monotonic_ns() - began) // 1000
-    event = e.EffectFailed(*_stamp(run, ticket.seq), type(error).__name__, message, latency, attempts)
-    await run.settled(run.record(event, len(message) + 32))
+    kind: str = getattr(error, "kind", type(error).__name__)
+    event = e.EffectFailed(*_stamp(run, ticket.seq), kind, message, latency, attempts)
+    seq = run.record(event, len(message) + 32)
+    spent(run, event)
+    await run.settled(seq)
 
 
 def _stamp(run: Run, cause: int) -> tuple[int, str | None, int]:
