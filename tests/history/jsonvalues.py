@@ -54,7 +54,7 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
 
 def of_event(cls: type[e.Event]) -> st.SearchStrategy[e.Event]:
     """Events of one class."""
-    hints = typing.get_type_hints(cls, vars(e))
+    hints = typing.get_type_hints(cls, dict(vars(e)))
     fields = {name: of_type(hints[name]) for name in cls.__struct_fields__}
     return st.builds(cls, **fields)
 
