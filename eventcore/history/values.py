@@ -253,7 +253,7 @@ def record_of(value: Any) -> Any:
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     pydantic = sys.modules.get("pydantic")  # never imported for the user: if they use it, it is there
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", by_alias=True)  # as its JSON schema
     return None
 
 

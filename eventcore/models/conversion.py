@@ -98,7 +98,7 @@ def json_of(value: Any, where: str = "value") -> JsonDict:
 
 
 def is_data_model(value: Any) -> bool:
-    """Tell whether it is a value with JSON and a schema: an instance, no class and no plain dict."""
+    """Tell whether it is a data model and no class of one: a value, a variable or a placeholder."""
     if isinstance(value, type):
         return False
     return (hasattr(value, "get_json") and hasattr(value, "get_schema")) or is_record_class(type(value))

@@ -109,15 +109,15 @@ class DataModel(Operators, metaclass=ModelMeta):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Give the JSON of one field, or `default` when there is no such field."""
-        return self.get_json().get(key, default)
+        return self[key] if key in type(self).__declaration__.specs else default
 
     def __getitem__(self, key: str) -> Any:
-        json = self.get_json()
-        if key not in json:
+        declaration, name = type(self).__declaration__, type(self).__name__
+        if key not in declaration.specs:
             raise UnknownField(
-                f"cannot find {key!r} in {type(self).__name__}; its fields are: {', '.join(json)}."
+                f"cannot find {key!r} in {name}; its fields are: {', '.join(declaration.specs)}."
             )
-        return json[key]
+        return declaration.validator.check_field(key, vars(self)[key], name)
 
     def to_json_data_model(self, name: str | None = None) -> JsonDataModel:
         """Make the immutable value that flows between modules."""

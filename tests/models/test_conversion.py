@@ -220,6 +220,9 @@ def test_pydantic_models_are_accepted_when_the_user_has_pydantic() -> None:
             validator_of(model).check(bad)
     assert schema_of(model)["additionalProperties"] is False
 
+    aliased = pydantic.create_model("Aliased", user_name=(str, pydantic.Field(alias="userName")))
+    assert validator_of(aliased).check(aliased(userName="x")) == {"userName": "x"}
+
     class Outer(DataModel):
         point: model  # type: ignore[valid-type]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
+import weakref
 from enum import Enum
 from typing import Any, ClassVar, Literal, Optional, Union
 
@@ -470,3 +472,45 @@ def test_a_model_accepts_exactly_what_its_schema_read_back_from_text_accepts(val
     assert json.dumps(guest.get_json()) == json.dumps(expected)
     assert Guest(**guest.get_json()) == guest
     assert JsonDataModel(data_model=guest) == JsonDataModel(schema=Guest.get_schema(), json=expected)
+
+
+def test_an_ellipsis_says_that_there_is_no_default() -> None:
+    class Needed(DataModel):
+        value: int = Field(...)
+
+    class Given(DataModel):
+        value: int = Field(3)
+
+    assert Needed.get_schema()["required"] == ["value"]
+    assert made(Given).value == 3
+
+
+def test_a_class_made_in_a_function_is_let_go_with_what_surrounded_it() -> None:
+    class Big:
+        pass
+
+    def define() -> tuple[weakref.ref[Any], weakref.ref[Any]]:
+        surrounding = Big()
+
+        class Local(DataModel):
+            other: Local | None = None
+
+        Local(other=Local()).get_json()
+        return weakref.ref(Local), weakref.ref(surrounding)
+
+    model, surrounding = define()
+    assert surrounding() is None
+    gc.collect()
+    assert model() is None
+
+
+def test_reading_a_recording_view_into_a_model_calls_none_of_its_methods() -> None:
+    class View(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            raise AssertionError("a read was recorded")
+
+        get = items = keys = values = __iter__ = __getitem__  # type: ignore[assignment]
+
+    assert made(Guest, **{"name": "Ada", "voice": View(volume=2), "notes": View(a=1)}).get_json()[
+        "notes"
+    ] == {"a": 1}
