@@ -81,7 +81,7 @@ async def _build(module: Module, given: Any) -> None:
     core = core_of(module)
     structure = schemas_in(given)
     if not core.parent_path and not core.tracker.members("variables"):
-        _move(core, current_path())
+        move(core, current_path())
     undo = core.tracker.checkpoint()
     cls: Any = type(module)
     token = _under_construction.set((*_under_construction.get(), module))
@@ -96,7 +96,8 @@ async def _build(module: Module, given: Any) -> None:
     finish(module, structure)
 
 
-def _move(core: ModuleCore, parent_path: str) -> None:
+def move(core: ModuleCore, parent_path: str) -> None:
+    """Put a module that has no variables yet under other scopes."""
     core.parent_path = parent_path
     core.path = f"{parent_path}/{core.name}" if parent_path else core.name
 

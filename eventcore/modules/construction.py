@@ -146,7 +146,7 @@ def settle_name(module: Module, name: str) -> None:
     """Give a module its name and path, and open its scope for the rest of its constructor."""
     core = core_of(module)
     core.name = name
-    core.parent_path = current_path()
+    core.made_in = core.parent_path = current_path()
     core.path = f"{core.parent_path}/{name}" if core.parent_path else name
     if core.constructing is not None:
         core.constructing.enter_context(scope_of(module))

@@ -45,6 +45,7 @@ class ModuleCore:
         constructing: Open scopes while the constructor runs, else None.
         maker: The core of the module whose constructor or `build` makes this one, while its own runs.
         path: Scopes around it and its name, joined by `/`.
+        made_in: The scopes around it when it was made; a first call inside another module may have moved it.
         trainable: Its own flag.
         built: Whether `build` ran.
         building: Set while `build` runs; others wait on it.
@@ -77,6 +78,7 @@ class ModuleCore:
         "live_in",
         "locked",
         "locks_in",
+        "made_in",
         "maker",
         "module",
         "name",
@@ -106,6 +108,7 @@ class ModuleCore:
         self.maker: ModuleCore | None = None
         self.name = ""
         self.description = ""
+        self.made_in = ""
         self.parent_path = ""
         self.path = ""
         self.trainable = True

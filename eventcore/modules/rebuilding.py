@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import ConfigMismatch, InsideRunningLoop
-from eventcore.modules.building import ensure_built, finish, has_own_build
+from eventcore.modules.building import ensure_built, finish, has_own_build, move
 from eventcore.modules.internals import ready_core
 
 if TYPE_CHECKING:
@@ -22,9 +22,12 @@ def build_config(module: Module) -> dict[str, Any] | None:
     """Return what `rebuild` needs, None for a module that is not built and holds none that is."""
     core = ready_core(module, "make the build config of a module")
     inner = [build_config(child) for child in core.tracker.members("modules")]
-    if not core.built and not any(inner) and not core.given_names:
+    moved = core.parent_path != core.made_in
+    if not core.built and not any(inner) and not core.given_names and not moved:
         return None
     config: dict[str, Any] = {"built": core.built, "input_schema": core.input_schema}
+    if moved:
+        config["parent_path"] = core.parent_path
     if core.given_names:
         config["names"] = list(core.given_names)
     if any(inner):
@@ -40,6 +43,8 @@ def rebuild(module: Module, config: dict[str, Any]) -> None:
         InsideRunningLoop: Its `build` waits for something, and an event loop is running here.
     """
     core = ready_core(module, "build it from its config")
+    if "parent_path" in config:
+        move(core, config["parent_path"])
     if config.get("built", True) and not core.built:
         structure = config.get("input_schema")
         if has_own_build(type(module)):

@@ -43,7 +43,7 @@ def build(saved: SavedProgram, run: Run, custom_objects: Mapping[str, Any] | Non
         UnknownClass: A class is not among those the user's code has defined. Nothing was changed.
     """
     with scratch_run(_SCRATCH) as scratch:
-        with in_run(scratch), at_path(str(saved.record.get("scope") or "")):
+        with in_run(scratch), at_path(""):
             program = deserialize_object(dict(saved.record), custom_objects)
             if not isinstance(program, Module):
                 raise InvalidValue(f"cannot load {saved.title}: it is {program!r}, not a program")

@@ -1,8 +1,8 @@
 """What has to be known to make a program again: its record, and the record together with the values.
 
 The record stands in the log (`ProgramDeclared`) and in portable files alike. Beyond what `serialize_object`
-says of the program, it holds the scope it was made in, the paths of its variables and the modules that are
-frozen, so that a load can be checked before anything is changed.
+says of the program, it holds the paths of its variables and the modules that are frozen, so that a load can be
+checked before anything is changed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,6 @@ def describe_program(program: Any) -> JsonDict:
         InvalidValue: It holds something that could not be made again.
     """
     record: JsonDict = serialize_object(program)
-    record["scope"] = core_of(program).parent_path
     record["variables"] = [variable.path for variable in program.variables]
     record["frozen"] = [core_of(module).path for module in modules_below(program) if not module.trainable]
     return record

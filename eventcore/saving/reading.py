@@ -25,6 +25,7 @@ from eventcore.modules.module import Module
 from eventcore.saving import registry
 from eventcore.saving.comparison import same_structure
 from eventcore.saving.writing import LIVE
+from eventcore.variables.scope import at_path
 
 JsonDict = dict[str, Any]
 
@@ -218,7 +219,7 @@ def _made(cls: Any, value: JsonDict) -> Any:
     if not hasattr(cls, "from_config"):
         raise InvalidValue(f"cannot make {value['class_name']}: its class has no from_config")
     try:
-        with _as_before(cls, value):
+        with _in_scope(value), _as_before(cls, value):
             return cls.from_config(config)
     except TypeError as error:
         if isinstance(error, WrongType):
@@ -227,6 +228,12 @@ def _made(cls: Any, value: JsonDict) -> Any:
             f"cannot make {value['class_name']} from its config: {error}; the arguments saved are "
             f"{', '.join(config) or 'none'}"
         ) from error
+
+
+def _in_scope(value: JsonDict) -> AbstractContextManager[None]:
+    """Where it was made; the paths of its variables begin with that."""
+    scope = value.get("scope")
+    return at_path(scope) if isinstance(scope, str) else nullcontext()
 
 
 def _as_before(cls: Any, value: JsonDict) -> AbstractContextManager[None]:

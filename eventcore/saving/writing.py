@@ -365,11 +365,14 @@ def _config_of(value: Any) -> Callable[[], dict[str, Any]]:
 
 
 def _write_build(module: Any, written: JsonDict, outermost: bool) -> None:
-    """Add how a module was built. The outermost one speaks for all below it.
+    """Add where a module was made and how it was built. The outermost one speaks for all below it.
 
     A module inside another one's arguments is only made again by itself, not built: its parent builds it, in
     the place where it was built before. What the constructors below it were named is needed at once.
     """
+    scope = core_of(module).made_in
+    if scope or not outermost:
+        written["scope"] = scope
     if outermost:
         build = module.get_build_config()
         if build is not None:
