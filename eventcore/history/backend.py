@@ -5,10 +5,12 @@ opaque byte string that covers a contiguous range of seqs. Blocks, snapshots and
 of one call to `append` become durable together or not at all. Everything above (what an
 event means, forks reading through their parents, folding) lives in `eventcore.history`.
 
-Implementers: subclass `Backend`, fill in the abstract primitives, register the class under
-the entry-point group `eventcore.backends` with the URL scheme as its name, and bind
-`eventcore.testing.BackendConformance` to it in your tests. Optional abilities are the
-runtime protocols at the end of this file.
+Implementers: subclass `Backend`, fill in the abstract primitives, give the class a classmethod
+`open(rest, *, read_only=False, create=True, force=False, **options)` where `rest` is the URL
+without its scheme, register it under the entry-point group `eventcore.backends` with the scheme
+as its name, and bind `eventcore.testing.backends.BackendConformance` to it in your tests.
+Optional abilities are the runtime protocols at the end of this file. In every method that
+takes a run, a run that is not there is `NotFound`, and after `close` everything is `StoreClosed`.
 """
 
 from __future__ import annotations
@@ -160,10 +162,12 @@ class Backend(ABC):
     ) -> None:
         """Append blocks (contiguous, from `expected_head + 1`) in one atomic, durable commit.
 
-        `blocks` may be empty (only a snapshot or postings). When it returns, everything is durable;
-        when it raises, nothing is visible, except for `OutcomeUnknown`.
+        `blocks` may be empty (only a snapshot or postings). A snapshot of the same seq, or a posting of the
+        same variable and last_seq, is replaced; neither may stand beyond the new head. When it returns,
+        everything is durable; when it raises, nothing is visible, except for `OutcomeUnknown`.
 
         Raises:
+            InvalidValue: The blocks leave a gap or overlap, or a number is out of range.
             ConcurrentAppend: The run's head is not `expected_head`, or `epoch` is not its epoch.
             NotFound: The run was deleted.
             StorageError: Disk full, I/O error; `OutcomeUnknown` when it cannot be told what is durable.
@@ -175,7 +179,12 @@ class Backend(ABC):
         """Yield the run's own blocks (never a parent's) that overlap seqs `first..last`, in order.
 
         Lazy, with short read transactions, and safe while the run is written or the iterator is abandoned.
-        Blocks committed after the call may or may not be seen; none is skipped or doubled.
+        Blocks committed after the call may or may not be seen; none is skipped or doubled. A run deleted
+        meanwhile ends in `NotFound`, never as if it were complete.
+
+        Raises:
+            NotFound: No such run, told at the first block asked for.
+            CorruptLog: What is stored does not fit together; `seq` is the first that cannot be trusted.
         """
 
     @abstractmethod
@@ -240,7 +249,12 @@ class SupportsBackup(Protocol):
     """A backend that can copy itself consistently while it is being written."""
 
     def backup(self, path: str) -> None:
-        """Write a complete, compact copy to `path`, which must not exist."""
+        """Write a complete, compact copy to `path`, durably; the copy is a store with the same `log_id`.
+
+        Raises:
+            DuplicateName: Something is at `path` already.
+            StorageError: It cannot be written; what was begun is removed.
+        """
         ...
 
 
@@ -249,5 +263,8 @@ class Bounded(Protocol):
     """A backend whose data may be dropped from the front to stay within a size."""
 
     def first_seq(self, run: int) -> int:
-        """Return the first seq still stored in the run's own blocks."""
+        """Return the first seq still stored in the run's own blocks; with all of them dropped, head + 1.
+
+        When it is greater than `forked_at + 1`, a snapshot at `first_seq - 1` or later is kept too.
+        """
         ...

@@ -38,7 +38,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_nothing_acknowledged_is_lost_whichever_call_fails(
     shim: str, tmp_path: Path, scheme: str, code: int
 ) -> None:
-    for call in range(1, 40, 4):
+    for call in range(1, 42, 5):
         store = tmp_path / f"store{call}"
         lines = said(
             "survive",
