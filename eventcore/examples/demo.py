@@ -83,13 +83,17 @@ def free_name(store: ec.Store, name: str) -> str:
 
 def show_events(run: ec.Run) -> None:
     """Print the events of the run; those that only name a source line are left out."""
-    heading(f"Every read and write above is an event: run {run.name!r}, {run.head} of them")
+    heading(f"Every read and write above is an event: run {run.name!r}")
     names = Names()
     text = EventText(names, coloured())
+    left_out = 0
     for seq, event in run.events():
         names.learn(event)
-        if not isinstance(event, SourceSeen):
+        if isinstance(event, SourceSeen):
+            left_out += 1
+        else:
             print(text.line(seq, event))
+    print(f"{run.head} events, {left_out} of them not shown: each names a line of source")
 
 
 def show_time_travel(run: ec.Run, update: int) -> None:

@@ -33,9 +33,9 @@ DECLARED = 3
 COMMANDS_THAT_READ = ("runs", "log", "show", "diff", "verify", "backup", "doctor")
 
 
-def make_store(path: Path) -> Path:
+def make_store(path: Path, scheme: str = "lmdb") -> Path:
     """A store with a run `main`, one variable in it, and a fork of it, `other`, both closed."""
-    with ec.open(path) as store:
+    with ec.open(f"{scheme}:{path}") as store:
         with store.run("main", seed=7) as run:
             variable = ec.Variable({"persona": FIRST, "count": 0, "notes": []}, SCHEMA, name="voice")
             variable.update({"persona": SECOND})

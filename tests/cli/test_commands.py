@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,17 @@ import eventcore as ec
 from eventcore.cli import checks
 from eventcore.cli.diff import words_text
 from eventcore.history.timetravel import word_diff
-from tests.cli.stores import DECLARED, FIRST, SECOND, call, call_json, make_long_store, make_store, spawn
+from tests.cli.stores import (
+    DECLARED,
+    FIRST,
+    SECOND,
+    call,
+    call_json,
+    environment,
+    make_long_store,
+    make_store,
+    spawn,
+)
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +246,15 @@ def test_a_truncated_store_is_exit_code_3(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_a_checking_process_that_is_killed_is_a_finding(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a storage engine does that meets a damaged page: it ends its process.
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGABRT)"
+    monkeypatch.setattr("eventcore.cli.child.python_command", lambda module: [sys.executable, "-c", code])
+    result = call("verify", store)
+    assert result.exit_code == 3
+    assert "SIGABRT" in result.stderr and "restore a backup" in result.stderr
+
+
 # --- backup --------------------------------------------------------------------------------------
 
 
@@ -319,14 +340,28 @@ def test_doctor_tells_of_the_wal_reset_bug_where_sqlite_has_it(monkeypatch: pyte
 
 
 def test_doctor_names_a_run_whose_writer_is_gone(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.cli.stores import environment
-
     code = (
         "import os, sys, eventcore as ec\nrun = ec.open(sys.argv[1]).run('left')\nrun.flush()\nos._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "r.lmdb")], env=environment(), check=True)
     assert "'left' was left without being closed" in call("doctor", tmp_path / "r.lmdb").stdout
     assert ", gone" in call("runs", tmp_path / "r.lmdb").stdout
+
+
+# --- another backend -----------------------------------------------------------------------------
+
+
+def test_every_command_works_on_an_sqlite_file(tmp_path: Path) -> None:
+    url = f"sqlite:{make_store(tmp_path / 'runs.sqlite', scheme='sqlite')}"
+    assert [run["name"] for run in call_json("runs", url)["runs"]] == ["main", "other"]
+    assert call("log", url, "main").stdout.count("\n") == call_json("show", url, "main")["head"]
+    assert call("diff", url, "main", DECLARED, DECLARED + 2).exit_code == 1
+    assert spawn("verify", url).returncode == 0
+    assert call("backup", url, tmp_path / "copy.sqlite").exit_code == 0
+    assert spawn("verify", f"sqlite:{tmp_path / 'copy.sqlite'}").returncode == 0
+    assert "sqlite" in call("doctor", url).stdout
+
+
+def test_a_missing_sqlite_file_is_not_made(tmp_path: Path) -> None:
+    assert call("runs", f"sqlite:{tmp_path / 'nothing.sqlite'}").exit_code == 2
+    assert list(tmp_path.iterdir()) == []

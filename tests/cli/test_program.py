@@ -202,3 +202,8 @@ def test_commands_that_read_change_no_byte_of_the_store(tmp_path: Path) -> None:
     ):  # fmt: skip
         spawn(*arguments)
     assert before == ((path / "data.mdb").read_bytes(), (path / "MANIFEST").read_bytes())
+
+
+def test_a_shell_completes_the_names_of_commands() -> None:
+    done = spawn(_EVENTCORE_COMPLETE="bash_complete", COMP_WORDS="eventcore do", COMP_CWORD="1")
+    assert done.stdout.split() == ["plain,doctor"]
