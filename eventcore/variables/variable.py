@@ -17,9 +17,10 @@ from eventcore.history.patches import plain
 from eventcore.history.run import Run
 from eventcore.history.scope import Scope, current, current_run, process_scope
 from eventcore.history.state import PREDICTIONS, size_of
-from eventcore.history.values import canonical
+from eventcore.history.values import canonical, is_text
 from eventcore.models.conversion import json_of, schema_of
 from eventcore.models.naming import auto_name
+from eventcore.models.operands import Operators
 from eventcore.models.trainable import is_trainable, missing_defaults
 from eventcore.models.validation import Validator, validator_for
 from eventcore.variables.binding import Binding, View
@@ -32,7 +33,7 @@ _ENTERING = frozenset({p.SET, p.MERGE, p.APPEND, p.EXTEND, p.INSERT, p.REORDER})
 """Operations that take nothing away."""
 
 
-class Variable:
+class Variable(Operators):
     """JSON state with a schema, declared in the current run when it is made.
 
     Args:
@@ -223,8 +224,12 @@ class Variable:
             if here.overlay is not None:
                 return root.get(field, default)
             run = self._run
-        run.record_read(self._number, field, here.rollout, here.cause)
         value = dict.get(self._root, field, _MISSING)
+        if type(field) is not str or (value is _MISSING and not is_text(field)):
+            if not isinstance(field, str) or not is_text(field):
+                return default  # no field can have this name, so there is nothing to record
+            field = str.__str__(field)
+        run.record_read(self._number, field, here.rollout, here.cause)
         if value is _MISSING:
             return default
         if isinstance(value, (RecordingDict, RecordingList)):
@@ -262,13 +267,6 @@ class Variable:
     def items(self) -> ItemsView[str, Any]:
         """Field names with plain copies of the values; one read of the whole is recorded."""
         return self._whole().items()
-
-    def __contains__(self, other: object) -> bool:
-        if isinstance(other, str):
-            return other in self._root
-        from eventcore.models.operators import contains
-
-        return contains(other, self)
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -375,14 +373,19 @@ class Variable:
         check = self._validator.check_at
         if op == p.MERGE or (op == p.SET and isinstance(view, dict)):
             entering = args[0] if op == p.MERGE else {args[0]: args[1]}
-            canonical(dict.fromkeys(entering), self._where)  # refuses keys that are no strings
-            values = {key: check((*path, key), value, self._where) for key, value in entering.items()}
-            return [values] if op == p.MERGE else [args[0], values[args[0]]]
+            keys: Any = canonical(dict.fromkeys(entering), self._where)  # plain strings, or refused
+            values = {
+                key: check((*path, key), value, self._where)
+                for key, value in zip(keys, entering.values(), strict=True)
+            }
+            return [values] if op == p.MERGE else [*values, *values.values()]
         if op in (p.SET, p.INSERT, p.APPEND):
             place = args[0] if op != p.APPEND else len(view)
             return [*args[:-1], check((*path, place), args[-1], self._where)]
         if op in (p.EXTEND, p.SPLICE):
             return [*args[:-1], [check((*path, len(view)), value, self._where) for value in args[-1]]]
+        if op == p.DELETE and isinstance(view, dict):
+            return [canonical(args[0], self._where)]
         return args
 
     def _rehearse(self, path: list[str | int], op: int, args: list[Any]) -> None:
@@ -394,6 +397,52 @@ class Variable:
             place = place[step]
         p.perform(place, op, args, _keep)
         self._validator.check_field(field, copied[field], self._where)
+
+    # --- training ------------------------------------------------------------------------------
+
+    def raw_value(self) -> dict[str, Any]:
+        """Return the live value itself, unrecorded: for the engine's own reading, never to be changed."""
+        return self._enter(current.get(process_scope), writing=False)
+
+    def peek(self, field: str) -> Any:
+        """Return one live field, unrecorded: for the engine's own reading, never to be changed."""
+        return self.raw_value()[field]
+
+    def record_step(self, kind: type[e.Event], *fields: Any) -> int:
+        """Record a step of training that concerns this variable: an event of `kind` with these fields."""
+        self._enter(current.get(process_scope), writing=True)
+        run = self._run
+        event = kind(*run.stamp(), self._number, *fields)  # type: ignore[call-arg]
+        seq = run.record(event, 32)
+        self._binding.note(event, None)
+        return seq
+
+    def record_patch(self, path: list[str | int], op: int, args: list[Any]) -> int:
+        """Record an in-place change of a container without handing the container out."""
+        self._enter(current.get(process_scope), writing=True)
+        run = self._run
+        view: Any = self._binding.slot.container(path)
+        checked = self._check_patch(view, path, op, args)
+        event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, -1)
+        seq = run.record(event, size_of(checked) + 16)
+        self._binding.note(event, (path[0],))
+        return seq
+
+    def record_proposal(
+        self, fields: dict[str, Any], strategy: str, parents: list[int], sources: list[str]
+    ) -> int:
+        """Record and write an optimizer's proposal.
+
+        Raises:
+            SchemaMismatch: A field does not fit; nothing is written then.
+        """
+        self._enter(current.get(process_scope), writing=True)
+        checked = self._validator.check_update(fields, self._where)
+        run = self._run
+        event = e.CandidateProposed(*run.stamp(), self._number, checked, strategy, parents, sources)
+        seq = run.record(event, _size(checked) + 64)
+        self._binding.note(event, None)
+        return seq
 
     # --- trainability --------------------------------------------------------------------------
 
