@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from eventcore.history.scope import current_run, process_scope
+from eventcore.history.scope import current_run, process_scope, scope
 from eventcore.models.naming import clear_names
 
 
@@ -18,7 +18,7 @@ def clear_session(free_memory: bool = True) -> None:
         free_memory: Collect garbage afterwards.
     """
     clear_names()
-    if process_scope.run is not None:
+    if scope().run is not None or process_scope.run is not None:
         current_run().forget_owners()
     if free_memory:
         gc.collect()

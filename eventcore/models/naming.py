@@ -17,6 +17,7 @@ _WORD_THEN_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
 _lock = threading.Lock()
 _used: dict[str, int] = {}
 _uids: dict[str, int] = {}
+_reserved: set[str] = set()
 
 
 @lru_cache(maxsize=4096)
@@ -29,13 +30,22 @@ def snake_case(name: str) -> str:
 def auto_name(prefix: str) -> str:
     """Give the next free name of this prefix: bare the first time, then `_1`, `_2`.
 
-    Names that users chose are not registered, so an automatic name may equal one of them.
+    A name that was reserved is passed over; other names that users chose are not known here.
     """
     name = snake_case(prefix)
     with _lock:
-        count = _used.get(name, 0)
-        _used[name] = count + 1
-    return f"{name}_{count}" if count else name
+        while True:
+            count = _used.get(name, 0)
+            _used[name] = count + 1
+            found = f"{name}_{count}" if count else name
+            if found not in _reserved:
+                return found
+
+
+def reserve(name: str) -> None:
+    """Never give this name to something else: its bearer has a path, and paths must differ."""
+    with _lock:
+        _reserved.add(name)
 
 
 def get_uid(prefix: str = "") -> int:
@@ -50,6 +60,7 @@ def clear_names() -> None:
     with _lock:
         _used.clear()
         _uids.clear()
+        _reserved.clear()
 
 
 def title_of(key: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from eventcore.errors import InvalidValue
-from eventcore.models.naming import auto_name, snake_case
+from eventcore.models.naming import auto_name, reserve, snake_case
 from eventcore.modules.internals import ModuleCore, core_of
 from eventcore.variables.scope import current_path, name_scope
 
@@ -146,6 +146,7 @@ def settle_name(module: Module, name: str) -> None:
     """Give a module its name and path, and open its scope for the rest of its constructor."""
     core = core_of(module)
     core.name = name
+    reserve(name)
     core.made_in = core.parent_path = current_path()
     core.path = f"{core.parent_path}/{name}" if core.parent_path else name
     if core.constructing is not None:
@@ -163,7 +164,8 @@ def scope_of(module: Module) -> Generator[None]:
 def automatic_name(core: ModuleCore, prefix: str) -> str:
     """Give a module without a name one: the one it had before if it is being rebuilt, else a new one."""
     maker = core.maker
-    name = auto_name(prefix) if maker is None else (_name_before(maker, prefix) or auto_name(prefix))
+    name = None if maker is None else _name_before(maker, prefix)
+    name = auto_name(prefix) if name is None else name
     if maker is not None:
         maker.given_names.append(name)
     return name
@@ -184,14 +186,13 @@ def signature_of(cls: type) -> inspect.Signature:
 
 
 def takes(cls: type, name: str) -> bool:
-    """Whether a class's constructor accepts the keyword `name`."""
-    parameters = signature_of(cls).parameters.values()
+    """Whether a class's constructor has a parameter `name` that can be passed by keyword.
+
+    `**kwargs` is none: whether it reaches `Module.__init__` or means something else, nobody can tell.
+    """
+    parameter = signature_of(cls).parameters.get(name)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD
-        or (parameter.name == name and parameter.kind in kinds)
-        for parameter in parameters
-    )
+    return parameter is not None and parameter.kind in kinds
 
 
 def constructor_arguments(module: Module) -> dict[str, Any]:

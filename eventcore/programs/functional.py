@@ -61,7 +61,7 @@ class _Writer:
 
     def config(self) -> Config:
         """Write it."""
-        from eventcore.saving import serialize_object
+        from eventcore.saving.serialization import serialize_object
 
         for symbolic in self._graph.input_list:
             self._input(symbolic)
@@ -106,7 +106,7 @@ class _Writer:
         self._count += 1
 
     def _written(self, structure: Any) -> Any:
-        from eventcore.saving import serialize_object
+        from eventcore.saving.serialization import serialize_object
 
         def leaf(value: Any) -> Any:
             if isinstance(value, SymbolicDataModel):
@@ -126,7 +126,7 @@ class _Reader:
 
     def ends(self) -> tuple[Any, Any]:
         """Make every module and every call, and return inputs and outputs."""
-        from eventcore.saving import deserialize_object
+        from eventcore.saving.serialization import deserialize_object
 
         calls: list[tuple[int, Module, int, Config]] = []
         for entry in self._config["modules"]:
@@ -146,7 +146,7 @@ class _Reader:
             self._made[module.name, place, index] = symbolic
 
     def _read(self, written: Any) -> Any:
-        from eventcore.saving import deserialize_object
+        from eventcore.saving.serialization import deserialize_object
 
         if isinstance(written, list):
             return [self._read(item) for item in cast("list[Any]", written)]

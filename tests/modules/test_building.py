@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.modules.samples import Add, Counter, Greet, Greeting, Mirror, Name, N
 
 
 def locks(run: ec.Run) -> list[str]:
-    return [event.module for _, event in run.events(kind="TrackerLocked")]
+    return [cast("Any", event).module for _, event in run.events(kind="TrackerLocked")]
 
 
 def test_build_is_given_the_json_schema_of_the_input() -> None:
@@ -76,7 +76,7 @@ def test_several_inputs_give_build_the_schemas_in_their_structure() -> None:
         items = schemas.items() if isinstance(schemas, dict) else enumerate(schemas)
         assert len(schemas) == len(expected)
         for key, schema in items:
-            model = expected[key]  # type: ignore[index,call-overload]
+            model = expected[key]  # type: ignore[index]
             assert schema == (None if model is None else model.get_schema())
 
 
@@ -93,7 +93,7 @@ def test_super_build_runs_the_build_of_the_base_class_once() -> None:
 
 def test_a_build_that_asks_for_inputs_is_given_symbolic_ones() -> None:
     class Asks(ec.Module):
-        async def build(self, inputs: Any) -> None:  # type: ignore[override]
+        async def build(self, inputs: Any) -> None:
             self.seen = inputs
 
         def call(self, inputs: Any) -> Any:
@@ -105,17 +105,19 @@ def test_a_build_that_asks_for_inputs_is_given_symbolic_ones() -> None:
 
 
 def test_calls_that_arrive_together_build_once_and_wait_for_it() -> None:
+    events: dict[str, asyncio.Event] = {}
+
     class Slow(Mirror):
         async def build(self, input_schema: Any) -> None:
-            started.set()
-            await release.wait()
+            events["started"].set()
+            await events["release"].wait()
             await super().build(input_schema)
 
     slow = Slow()
 
     async def main() -> None:
-        nonlocal started, release
-        started, release = asyncio.Event(), asyncio.Event()
+        events.update(started=asyncio.Event(), release=asyncio.Event())
+        started, release = events["started"], events["release"]
         calls = [asyncio.ensure_future(slow(Name(name=str(n)))) for n in range(5)]
         await started.wait()
         await asyncio.sleep(0)
@@ -123,23 +125,23 @@ def test_calls_that_arrive_together_build_once_and_wait_for_it() -> None:
         release.set()
         assert [out.get("name") for out in await asyncio.gather(*calls)] == list("01234")
 
-    started = release = asyncio.Event()
     asyncio.run(main())
     assert slow.builds == 1
 
 
 def test_a_build_cancelled_by_one_caller_is_done_by_the_next() -> None:
+    events: dict[str, asyncio.Event] = {}
+
     class Slow(Mirror):
         async def build(self, input_schema: Any) -> None:
             self.kept = self.add_variable(data_model=Counter, name="kept")
-            await release.wait()
+            await events["release"].wait()
             await super().build(input_schema)
 
     slow = Slow()
 
     async def main() -> None:
-        nonlocal release
-        release = asyncio.Event()
+        release = events["release"] = asyncio.Event()
         first = asyncio.ensure_future(slow(Name(name="1")))
         await asyncio.sleep(0)
         second = asyncio.ensure_future(slow(Name(name="2")))
@@ -149,7 +151,6 @@ def test_a_build_cancelled_by_one_caller_is_done_by_the_next() -> None:
         assert (await second).get("name") == "2"
         assert first.cancelled()
 
-    release = asyncio.Event()
     asyncio.run(main())
     assert [v.name for v in slow.variables] == ["kept", "last_slow"]
 
@@ -266,23 +267,23 @@ def test_a_branch_built_beforehand_is_welcome_at_any_time() -> None:
 
 
 def test_calls_in_flight_build_their_branches_before_the_set_is_final() -> None:
+    events: dict[str, asyncio.Event] = {}
+
     class Waits(Branching):
         async def call(self, inputs: Any) -> Any:
             arrived.append(inputs)
             if len(arrived) == 2:
-                both.set()
-            await both.wait()
+                events["both"].set()
+            await events["both"].wait()
             return await super().call(inputs)
 
     branching = Waits()
 
     async def main() -> None:
-        nonlocal both
-        both = asyncio.Event()
+        events["both"] = asyncio.Event()
         await asyncio.gather(branching(Name(name="a")), branching(Name(name="long enough")))
 
     arrived: list[Any] = []
-    both = asyncio.Event()
     asyncio.run(main())
     assert len(branching.variables) == 2
 

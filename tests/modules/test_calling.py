@@ -261,7 +261,7 @@ def test_hooks_do_not_hear_of_tracing() -> None:
 
 def test_something_that_is_no_hook_is_refused() -> None:
     with pytest.raises(TypeError, match="on_call_begin"):
-        Echo(hooks=[object()])  # type: ignore[list-item]
+        Echo(hooks=[object()])
 
 
 # --- where it is recorded ------------------------------------------------------------------------

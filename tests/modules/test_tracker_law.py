@@ -25,8 +25,8 @@ class Node(ec.Module):
     def __init__(self, calls_all: bool) -> None:
         super().__init__()
         self.calls_all = calls_all
-        self.items = []
-        self.table = {}
+        self.items: list[Any] = []
+        self.table: dict[int, Any] = {}
 
     async def call(self, inputs: Any) -> Any:
         inner = [value for value in [*vars(self).values(), *self.items] if isinstance(value, Node)]

@@ -58,7 +58,7 @@ def test_a_variable_without_a_name_gets_one_from_its_module_and_each_its_own() -
     plain = Plain(name="plain")
     made = [plain.add_variable(data_model=Counter) for _ in range(3)]
     assert [v.name for v in made] == ["variable_plain", "variable_plain_1", "variable_plain_2"]
-    assert [v.path for v in made][0] == "plain/variable_plain"
+    assert made[0].path == "plain/variable_plain"
 
 
 def test_asking_to_train_what_cannot_be_trained_is_downgraded_and_the_reason_is_in_log_and_summary(
@@ -74,7 +74,7 @@ def test_asking_to_train_what_cannot_be_trained_is_downgraded_and_the_reason_is_
     lines: list[str] = []
     plain.summary(print_fn=lines.append)
     assert "does not contain the Trainable fields" in next(line for line in lines if "plain/counter" in line)
-    event = next(event for _, event in run.events(kind="VariableDeclared"))
+    event: Any = next(event for _, event in run.events(kind="VariableDeclared"))
     assert event.reason is not None and "Trainable" in event.reason
 
 
