@@ -181,6 +181,8 @@ def os_failure(action: str, error: OSError) -> StorageError:
     """Translate an operating system error into the error tree, with what would work."""
     code = error.errno
     text = f"cannot {action}: {error.strerror or error}"
+    if code in (errno.EACCES, errno.EPERM) and action.startswith(("open", "read")):
+        return StorageError(f"{text}; ask its owner for permission")
     if code in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreReadOnly(
             f"{text}; nothing may be written there, open it with read_only=True or elsewhere"

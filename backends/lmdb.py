@@ -9,6 +9,7 @@ of a block mean nothing here.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -46,6 +47,7 @@ class LmdbBackend(Backend):
         self._identity = identity
         self._warnings = warnings
         self._closed = False
+        self._closing = threading.Lock()
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -107,7 +109,7 @@ class LmdbBackend(Backend):
 
     def close(self) -> None:
         """Release the store; the last opener in the process closes its files. Idempotent."""
-        if self._closed:
+        if not self._closing.acquire(blocking=False):
             return
         self._closed = True
         release(self._environment, self._before_last_close)

@@ -138,6 +138,9 @@ class Environment(Shared):
         """Return the environment: its reader slots are in a table shared with the parent."""
         return [self._env]
 
+    def let_go(self) -> None:
+        """Nothing to do: the locks of LMDB belong to the process, a child has none of them."""
+
     def name(self) -> str:
         """Return the URL."""
         return f"lmdb:{self.settings.path}"

@@ -40,6 +40,10 @@ class Shared(ABC):
         """Return the objects of the engine that a child of `fork()` must not even destroy."""
 
     @abstractmethod
+    def let_go(self) -> None:
+        """In a child of `fork()`: close what would hold a lock of the parent's beyond its life."""
+
+    @abstractmethod
     def name(self) -> str:
         """Return how the file is called in messages."""
 
@@ -126,6 +130,7 @@ class Registry(Generic[S]):
         self._lock = threading.RLock()
         for key, shared in self._open.items():
             shared.forked = True
+            shared.let_go()
             self._inherited[key] = shared
             for handle in shared.handles():
                 # Destroying it, even at the end of the process, would free what the parent holds in

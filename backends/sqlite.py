@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ class SqliteBackend(Backend):
         self._database = database
         self._warnings = warnings
         self._closed = False
+        self._closing = threading.Lock()
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -98,7 +100,7 @@ class SqliteBackend(Backend):
 
     def close(self) -> None:
         """Release the store; the last opener in the process closes its file. Idempotent."""
-        if self._closed:
+        if not self._closing.acquire(blocking=False):
             return
         self._closed = True
         if not self.read_only:

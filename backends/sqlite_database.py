@@ -197,6 +197,10 @@ class Database(Shared):
         """Return all connections: SQLite counts the parent's locks as this process's own."""
         return [self._writer, *self._idle]
 
+    def let_go(self) -> None:
+        """Close the child's copy of the lock file, or the lock would outlive the parent with the child."""
+        self._unlock()
+
     def name(self) -> str:
         """Return the URL."""
         return f"sqlite:{self.settings.path}"
@@ -435,7 +439,8 @@ def _lock(path: Path) -> int:
     except OSError as error:
         raise os_failure(f"open {side}", error) from error
     try:
-        fcntl.lockf(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        # Not lockf(): that lock would be dropped when anything in this process closes the same file.
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         if alone:
             note = {"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}
             os.ftruncate(descriptor, 0)

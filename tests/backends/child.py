@@ -61,6 +61,22 @@ def hold(url: str) -> None:
     say("closed")
 
 
+def hold_and_fork(url: str) -> None:
+    """Open for writing, look at all its files, leave a child of one's own behind, and wait to be killed."""
+    store = opened(url)
+    got, put = os.pipe()
+    if os.fork() == 0:
+        os.write(put, b"x")
+        os.read(0, 1)  # Until the test closes its end, long after this process's parent is gone.
+        os._exit(0)
+    os.read(got, 1)
+    for file in Path(url.partition(":")[2]).parent.glob("*.lock"):
+        file.read_bytes()
+    say("open")
+    sys.stdin.readline()
+    store.close()
+
+
 def hold_a_reader(url: str) -> None:
     """Stay inside a read transaction until killed."""
     store = opened(url)
@@ -210,6 +226,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         append_for_ever,
         hold,
         hold_a_reader,
+        hold_and_fork,
         race,
         follow,
         fill,

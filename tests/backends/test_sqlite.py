@@ -398,6 +398,18 @@ def test_the_lock_of_a_killed_writer_is_free(path: Path) -> None:
     store.close()
 
 
+def test_the_lock_outlives_a_look_at_its_file_and_ends_with_its_holder_though_a_child_lives_on(
+    path: Path,
+) -> None:
+    filled(path)
+    with Child("hold_and_fork", f"sqlite:{path}") as child:
+        assert child.read() == "open"
+        assert said("try_to_write", f"sqlite:{path}")[0].startswith(("StoreBusy", "wrote"))
+        child.kill()
+        store = SqliteBackend.open(str(path))
+        store.close()
+
+
 def test_a_damaged_lock_file_still_locks(path: Path) -> None:
     filled(path)
     lock_path(path).write_text("not json")
