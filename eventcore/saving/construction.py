@@ -6,6 +6,7 @@ is the first event written where it counts, so a load that fails leaves nothing 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,6 @@ import eventcore.programs  # noqa: F401
 from eventcore.errors import ConfigMismatch, InvalidValue, NotFound, SchemaMismatch
 from eventcore.history.run import Run
 from eventcore.history.scope import in_run, process_scope
-from eventcore.history.state import State
 from eventcore.history.store import Store
 from eventcore.history.store import open as open_store
 from eventcore.models.validation import validator_for
@@ -25,12 +25,14 @@ from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
 from eventcore.modules.ownership import modules_below
 from eventcore.saving.comparison import same_structure
-from eventcore.saving.program_record import SavedProgram, place_of, saved_variables
+from eventcore.saving.program_record import SavedProgram, place_of, saved_variables, variables_of
 from eventcore.saving.reading import deserialize_object
 from eventcore.variables.scope import at_path
 from eventcore.variables.variable import Variable
 
 _SCRATCH = "loading"
+# These stand above this module and are reached through the library's public names.
+_COMPILED_WITH = ("optimizers", "rewards", "metrics", "LanguageModel", "EmbeddingModel", "Generator")
 
 
 def build(saved: SavedProgram, run: Run, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -44,18 +46,27 @@ def build(saved: SavedProgram, run: Run, custom_objects: Mapping[str, Any] | Non
     """
     with scratch_run(_SCRATCH) as scratch:
         with in_run(scratch), at_path(""):
+            _know_the_library()
             program = deserialize_object(dict(saved.record), custom_objects)
             if not isinstance(program, Module):
                 raise InvalidValue(f"cannot load {saved.title}: it is {program!r}, not a program")
-            require_fit(program.variables, saved)
+            require_fit(variables_of(program), saved)
             restore_flags(program, saved)
-            for variable in program.variables:
+            for variable in variables_of(program):
                 found = saved.variables[variable.path]
                 variable.trainable = found.trainable
                 if variable.get_json() != found.value:
                     variable.restore(found.value, saved.place)
         move(program, run, saved.place)
     return program
+
+
+def _know_the_library() -> None:
+    """Load the parts of eventcore that programs are compiled with, whatever was saved: then they are registered."""
+    library = sys.modules["eventcore"]
+    for name in _COMPILED_WITH:
+        if name in library.__all__:
+            getattr(library, name)
 
 
 @contextmanager
@@ -73,15 +84,16 @@ def scratch_run(name: str, store: Store | None = None) -> Generator[Run]:
 
 def move(program: Module, run: Run, origin: str) -> None:
     """Let a program live in `run` from now on, in place of any other with the same paths."""
-    paths = [variable.path for variable in program.variables]
+    variables = variables_of(program)
+    paths = [variable.path for variable in variables]
     if len(set(paths)) < len(paths):
         twice = sorted({path for path in paths if paths.count(path) > 1})
         raise ConfigMismatch(f"cannot load '{program.name}': it has two variables at {', '.join(twice)}")
     with in_run(run):
-        if program.variables and not run.writable:
+        if variables and not run.writable:
             settle(program)  # raises, saying why nothing can be written there
         run.forget_owners(paths)
-        for variable in program.variables:
+        for variable in variables:
             variable.adopt(origin)
         settle(program)
 
@@ -232,8 +244,3 @@ def _copy_in_memory(run: Run, seq: int) -> Run:
     copy = store.run(run.name, seed=run.seed, resume=True)
     copy.before, process_scope.run = before, before
     return copy
-
-
-def names_in(state: State) -> list[str]:
-    """Names of the programs declared in a state, the last one last."""
-    return list(state.programs)

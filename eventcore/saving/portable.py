@@ -19,7 +19,13 @@ from eventcore.errors import InvalidValue, NotFound, StorageError, UnknownFormat
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run
 from eventcore.saving.construction import build
-from eventcore.saving.program_record import SavedProgram, SavedVariable, describe_program, place_of
+from eventcore.saving.program_record import (
+    SavedProgram,
+    SavedVariable,
+    describe_program,
+    place_of,
+    variables_of,
+)
 
 JsonDict = dict[str, Any]
 
@@ -40,7 +46,7 @@ def program_snapshot(program: Any, run: Run) -> JsonDict:
             "trainable": variable.own_trainable,
             "description": variable.description,
         }
-        for variable in program.variables
+        for variable in variables_of(program)
     }
     seed = {"seed": run.seed, "origin": place_of(run, run.head)}
     return {**head(PROGRAM), **record, **seed}
@@ -62,7 +68,7 @@ def to_json(program: Any) -> str:
 
 def home_of(program: Any) -> Run:
     """The run a program lives in; the current one while it has no variables."""
-    for variable in program.variables:
+    for variable in variables_of(program):
         home: Run = variable.run
         return home
     return current_run()

@@ -22,7 +22,7 @@ from eventcore.modules.calling import settle
 from eventcore.saving import portable
 from eventcore.saving.construction import build, saved_in_run
 from eventcore.saving.copies import copy_run
-from eventcore.saving.program_record import SavedProgram, describe_program
+from eventcore.saving.program_record import SavedProgram, describe_program, variables_of
 
 _SCHEMES = {"": "lmdb", ".lmdb": "lmdb", ".sqlite": "sqlite", ".db": "sqlite"}
 _JSON = ".json"
@@ -68,7 +68,7 @@ def save_program(program: Any, path: str | os.PathLike[str], overwrite: bool = T
 
 def _whole_in_one_run(program: Any) -> Run:
     """Return the run all variables live in; those that are spread over several come to the current one."""
-    runs: dict[int, Run] = {id(variable.run): variable.run for variable in program.variables}
+    runs: dict[int, Run] = {id(variable.run): variable.run for variable in variables_of(program)}
     if len(runs) == 1:
         return next(iter(runs.values()))
     with in_run(current_run()):

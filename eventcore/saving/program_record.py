@@ -16,6 +16,7 @@ from eventcore.history.state import State
 from eventcore.modules.internals import core_of
 from eventcore.modules.ownership import modules_below
 from eventcore.saving.writing import serialize_object
+from eventcore.variables.variable import Variable
 
 JsonDict = dict[str, Any]
 
@@ -60,6 +61,17 @@ class SavedProgram(msgspec.Struct, frozen=True):
         return list(self.variables) if listed is None else list(listed)
 
 
+def variables_of(program: Any) -> list[Variable]:
+    """Return every variable of a program, those of its optimizer and metrics included, each once."""
+    found = {id(variable): variable for variable in program.variables}
+    compiled = getattr(program, "get_compile_config", None)
+    if compiled is not None and compiled():
+        for part in (program.optimizer, *program.metrics):
+            for variable in getattr(part, "variables", ()):
+                found.setdefault(id(variable), variable)
+    return list(found.values())
+
+
 def describe_program(program: Any) -> JsonDict:
     """Return the record of a program.
 
@@ -67,7 +79,7 @@ def describe_program(program: Any) -> JsonDict:
         InvalidValue: It holds something that could not be made again.
     """
     record: JsonDict = serialize_object(program)
-    record["variables"] = [variable.path for variable in program.variables]
+    record["variables"] = [variable.path for variable in variables_of(program)]
     record["frozen"] = [core_of(module).path for module in modules_below(program) if not module.trainable]
     return record
 

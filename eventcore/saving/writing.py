@@ -379,7 +379,7 @@ def _write_build(module: Any, written: JsonDict, outermost: bool) -> None:
             written["build_config"] = _entry("build_config", build)
         compiled = getattr(module, "get_compile_config", None)
         found = compiled() if compiled is not None else None
-        if found is not None:
+        if found:
             written["compile_config"] = _entry("compile_config", found)
     elif core_of(module).given_names:
         written["inner_names"] = list(core_of(module).given_names)
