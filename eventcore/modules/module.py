@@ -195,7 +195,7 @@ class Module:
 
     # --- calling -------------------------------------------------------------------------------
 
-    async def build(self, input_schema: Any) -> None:
+    async def build(self, input_schema: Any, /) -> None:
         """Create what depends on the inputs; override it, plain or async.
 
         Runs once, on the first call. It is given the JSON schema of the input, for several inputs a list or

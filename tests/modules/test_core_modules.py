@@ -21,7 +21,6 @@ class Right(ec.DataModel):
 
 
 L, R = Left(left=1), Right(right=2)
-LEFT: Any = Left
 BOTH = {"left": 1, "right": 2}
 
 
@@ -90,13 +89,13 @@ def test_a_mask_is_a_list_that_is_not_empty(bad: Any) -> None:
 @pytest.mark.parametrize(
     ("module", "inputs", "fields"),
     [
-        (ec.Concat, [Left, Right], ["left", "right"]),
-        (ec.And, [Left, Right], ["left", "right"]),
-        (ec.Or, [LEFT, LEFT], ["left"]),
-        (ec.Xor, [LEFT, LEFT], ["left"]),
+        (ec.Concat, (Left, Right), ["left", "right"]),
+        (ec.And, (Left, Right), ["left", "right"]),
+        (ec.Or, (Left, Left), ["left"]),
+        (ec.Xor, (Left, Left), ["left"]),
     ],
 )
-def test_operators_as_modules_in_graphs(module: Any, inputs: list[Any], fields: Any) -> None:
+def test_operators_as_modules_in_graphs(module: Any, inputs: tuple[Any, Any], fields: Any) -> None:
     symbolic = [ec.Input(data_model=model) for model in inputs]
     assert ec.wait(module()(symbolic)).keys() == fields
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -151,11 +150,14 @@ def test_tracked_containers_are_real_ones_and_copies_of_them_are_plain() -> None
 
 
 def test_a_named_tuple_stays_one() -> None:
-    pair = namedtuple("pair", "left right")
+    class Pair(NamedTuple):
+        left: list[Any]
+        right: int
+
     holder: Any = Holder()
-    holder.pair = pair([], 1)
+    holder.pair = Pair([], 1)
     holder.pair.left.append(variable("a"))
-    assert type(holder.pair) is pair and names(holder) == ["a"]
+    assert type(holder.pair) is Pair and names(holder) == ["a"]
 
 
 def test_a_container_that_contains_itself_is_followed() -> None:

@@ -216,7 +216,7 @@ def test_operators_on_symbolic_data_models_are_modules_of_the_graph() -> None:
 
 def test_a_class_has_no_value_in_a_graph() -> None:
     with pytest.raises(InvalidValue, match=r"Input\(data_model=Right\)"):
-        ec.Input(data_model=Left) + Right
+        _ = ec.Input(data_model=Left) + Right
 
 
 def test_none_on_an_inactive_branch_flows_through() -> None:

@@ -1,6 +1,7 @@
 """The guide's program, unchanged but for the import, prints what the guide says."""
 
 # mypy: allow-untyped-calls, allow-untyped-defs
+# pyright: reportMissingParameterType=false
 from __future__ import annotations
 
 import asyncio
