@@ -90,6 +90,11 @@ class Log:
             self._committer.urge()
         return base + count
 
+    def require_fit(self, size: int) -> None:
+        """Raise what `append` would raise for an event of this size."""
+        if size > MAX_EVENT or self.failure is not None or self.closed:
+            self._refuse(size)
+
     def _refuse(self, size: int) -> None:
         if self.failure is not None:
             raise OutcomeUnknown(

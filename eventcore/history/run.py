@@ -12,7 +12,7 @@ import heapq
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -243,14 +243,19 @@ class Run:
             self._catch_up(log)
         return self._live
 
-    def source(self) -> int:
-        """Return the number of the user's source line, recording the line when it is new; -1 for unknown."""
+    def source(self, size: int = 0) -> int:
+        """Return the number of the user's source line, recording the line when it is new; -1 for unknown.
+
+        Args:
+            size: Bytes of the event it is for: one that is too large is refused before its line is recorded.
+        """
         frame = user_frame(1)
         if frame is None:
             return -1
         number = self._sources.find(frame)
         if number is not None:
             return number
+        self._writing_log().require_fit(size)
         with self.lock:
             number, line = self._sources.learn(frame)
             if line is not None:
@@ -337,12 +342,15 @@ class Run:
             self._declared.add(event.path)
             return self.live.slot(event.path)
 
+    def is_taken(self, path: str, owner: Any = None, collect: bool = True) -> bool:
+        """Whether another object that is still in use has this path; `collect` makes sure that it is."""
+        if collect and self._owner(path) not in (None, owner):
+            gc.collect()  # a module and its variables refer to each other: they go with the collector, not before
+        return self._owner(path) not in (None, owner)
+
     def require_free(self, path: str, owner: Any = None) -> None:
         """Raise `DuplicateName` if an object that is still in use has this path."""
-        if self._owner(path) in (None, owner):
-            return
-        gc.collect()  # a module and its variables refer to each other: they go with the collector, not before
-        if self._owner(path) not in (None, owner):
+        if self.is_taken(path, owner):
             raise DuplicateName(
                 f"cannot declare variable {path!r} in run {self.name!r}: another variable of this path is in use; "
                 "give its module another name, delete the earlier object first, or call clear_session()"
@@ -358,10 +366,9 @@ class Run:
             return None
         return self.live.slot(path)
 
-    def forget_owners(self, paths: Iterable[str] | None = None) -> None:
-        """Let paths (None: all) be declared again whoever holds them: `clear_session`, and a load in their place."""
-        for path in list(self._owners) if paths is None else paths:
-            self._owners.pop(path, None)
+    def forget_owners(self) -> None:
+        """Let paths be declared again whoever holds them (`clear_session`)."""
+        self._owners.clear()
 
     def owns(self, path: str, owner: Any) -> bool:
         """Whether `owner` is the object that lives at `path`."""

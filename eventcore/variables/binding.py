@@ -136,7 +136,7 @@ class Binding:
             ]
             wrong = self._restore(suspects) if suspects else []
             # No local name may hold a view here: it would count as somebody else's reference.
-            held = [field for field in self._exposed if field not in wrong and _is_held(self.root, field)]
+            held = [field for field in self._exposed if _is_held(self.root, field)]
         else:  # another variable took the place
             wrong, held = [], []
         self._exposed = {

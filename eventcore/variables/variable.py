@@ -8,7 +8,7 @@ current, it moves there with its present value.
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, KeysView, ValuesView
-from typing import Any
+from typing import Any, Literal
 
 from eventcore.errors import InvalidValue, TracingError, WrongType
 from eventcore.history import events as e
@@ -50,6 +50,10 @@ class Variable(Operators):
         InvalidValue: No schema, or a bad name, or a Trainable without defaults.
         DuplicateName: The path is in use in the current run.
         TracingError: Made inside `call` while a graph is traced.
+
+    Attributes:
+        stays: `""`: it moves to the run it is used in. A load sets `"while taken"` where another object in use has
+            the path, and `"always"` for a look into the past: it then goes on living in a run in memory.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Variable(Operators):
         if self.eligible:
             _require_defaults(self._schema, self._where)
         self._frozen_by: dict[int, Any] = {}
+        self.stays: Literal["", "while taken", "always"] = ""
+        self._asked = 0
         here = current.get(process_scope)
         if here.overlay is not None:
             raise TracingError(
@@ -106,7 +112,7 @@ class Variable(Operators):
         self._root = self._binding.root
 
     def _declaration(self, run: Run, value: dict[str, Any], origin: str | None) -> e.VariableDeclared:
-        source = run.source()
+        source = run.source(size_of(value))
         return e.VariableDeclared(
             *run.stamp(), run.live.next_number, self._path, self._schema, value, self.trainable,
             self.own_trainable, self.downgrade_reason, origin, self._description, source,
@@ -166,8 +172,18 @@ class Variable(Operators):
             DuplicateName: The path is in use there.
         """
         run = current_run()
-        if run is not self._run:
+        if run is not self._run and not self._stays_out_of(run):
             self._move(run, origin)
+
+    def _stays_out_of(self, run: Run) -> bool:
+        """Whether it goes on living where it does while `run` is current: see `stays`."""
+        if self.stays == "while taken":
+            self._asked += 1
+            # Looking closely is slow, so that is done less and less often.
+            if run.is_taken(self._path, self, collect=self._asked & (self._asked - 1) == 0):
+                return True
+            self.stays = ""
+        return bool(self.stays)
 
     def _move(self, run: Run, origin: str | None = None) -> None:
         if not run.writable:
@@ -191,7 +207,10 @@ class Variable(Operators):
             return scratch
         run = current_run()
         if run is not self._run and (writing or run.writable):
-            self._move(run)
+            if self._stays_out_of(run):
+                run = self._run
+            else:
+                self._move(run)
         if writing and not run.owns(self._path, self):
             run.require_free(self._path, self)
             run.guards.pop(id(self._binding), None)
@@ -292,9 +311,9 @@ class Variable(Operators):
         payload = self._validator.check_update(given, self._where)
         if not payload:
             return
-        run = self._run
-        event = e.VariableUpdated(*run.stamp(), self._number, payload, run.source())
-        run.record(event, _size(payload))
+        run, size = self._run, _size(payload)
+        event = e.VariableUpdated(*run.stamp(), self._number, payload, run.source(size))
+        run.record(event, size)
         self._binding.note(event, payload)
 
     def _is_live(self, field: object, value: object) -> bool:
@@ -327,9 +346,9 @@ class Variable(Operators):
             root.clear()
             root.update(checked)
             return
-        run = self._run
-        event = e.VariableAssigned(*run.stamp(), self._number, checked, run.source(), origin)
-        run.record(event, size_of(checked))
+        run, size = self._run, size_of(checked)
+        event = e.VariableAssigned(*run.stamp(), self._number, checked, run.source(size), origin)
+        run.record(event, size)
         self._binding.note(event, None)
 
     def patch(self, view: View, op: int, args: list[Any]) -> None:
@@ -342,15 +361,16 @@ class Variable(Operators):
         here = current.get(process_scope)
         self._enter(here, writing=True)
         run = self._run
-        source = run.source()
         with run.lock:
             path = path_of(view)
             checked = self._check_patch(view, path, op, args)
+            size = size_of(checked) + 16
+            source = run.source(size)
             if op == p.APPEND and path == [PREDICTIONS] and self.eligible:
                 event: e.Event = e.PredictionAppended(*run.stamp(), self._number, checked[0], source)
             else:
                 event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, source)
-            run.record(event, size_of(checked) + 16)
+            run.record(event, size)
             self._binding.note(event, (path[0],) if path else None)
         run.wait_for_room()
 

@@ -106,7 +106,7 @@ class RecordingDict(dict[str, Any]):
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove a key and return a plain copy of its value."""
-        if key not in self:
+        if not self or key not in self:
             if default is _MISSING:
                 raise KeyError(key)
             return default
@@ -134,6 +134,11 @@ class RecordingDict(dict[str, Any]):
             self.get(key, _MISSING) is value and _is_view(value) for key, value in merged.items()
         ):
             self._change(p.MERGE, merged)
+
+    @classmethod
+    def fromkeys(cls, keys: Iterable[Any], value: Any = None) -> dict[Any, Any]:  # type: ignore[override]
+        """Return a plain dict."""
+        return dict.fromkeys(keys, value)
 
     def __ior__(self, other: Any) -> RecordingDict:  # type: ignore[override]
         self.update(other)
