@@ -18,6 +18,7 @@ from eventcore.modules.picking import pick
 from eventcore.modules.structure import schemas_in
 from eventcore.programs.graph import Graph
 from eventcore.programs.inputs import arranged, leaves_like
+from eventcore.programs.trained import Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from eventcore.modules.hooks import Hook
 
 
-class Program(Module):
+class Program(Trained, Module):
     """A module that can be trained, saved and loaded.
 
     `Program(inputs=, outputs=)` makes a `Functional`. Derive a class and define `call` for anything a graph
@@ -137,11 +138,11 @@ class Program(Module):
 
     # --- calling -------------------------------------------------------------------------------
 
-    async def call(self, inputs: Any, training: bool | None = None) -> Any:
+    async def call(self, *args: Any, **kwargs: Any) -> Any:
         """Run the graph; a class without one overrides this."""
         if self._graph is None:
-            return Module.call(self, inputs)
-        result = await self._graph.run(leaves_like(inputs, self._graph.inputs))
+            return Module.call(self, *args, **kwargs)
+        result = await self._graph.run(leaves_like(args[0], self._graph.inputs))
         outputs = self._graph.outputs
         if isinstance(outputs, (list, tuple)) and len(cast("list[Any]", outputs)) == 1:
             return result[0]

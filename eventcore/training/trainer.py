@@ -190,7 +190,7 @@ class Trainer:
     async def ready(self, first: Example) -> None:
         """Build the program if nobody has, without a call, and make its variables live in the current run."""
         value = first.x
-        if not getattr(self.program, "built", True):
+        if not self.program.built:
             await ensure_built(self.program, value)
         settle(self.program)
 

@@ -136,7 +136,7 @@ class RecordingDict(dict[str, Any]):
             self._change(p.MERGE, merged)
 
     @classmethod
-    def fromkeys(cls, keys: Iterable[Any], value: Any = None) -> dict[Any, Any]:  # type: ignore[override]
+    def fromkeys(cls, keys: Iterable[Any], value: Any = None) -> dict[Any, Any]:
         """Return a plain dict."""
         return dict.fromkeys(keys, value)
 
