@@ -1,4 +1,4 @@
-"""One line of the table of figures: what was measured, what it came to, and the bound it defends.
+"""One line of the table of figures: what was measured, beside what, and the bound it defends.
 
 Holds no measuring: how a number is come by is each benchmark's own business and is read there.
 """
@@ -15,18 +15,22 @@ class Figure:
     """A measured number beside its bound.
 
     Attributes:
-        what: What was measured, against what, in a few words.
-        value: The number: a ratio, or an amount in `unit`.
+        what: What was measured, in a few words.
+        measured: What it came to, in words with units.
+        baseline: What the same run measured beside it, in words with units; "" where the bound is absolute.
+        value: The number that is judged: a ratio, or an amount in `unit`.
         bound: What the value has to reach (`at_least`) or may not exceed.
         at_least: Whether the bound is a floor; else it is a ceiling.
-        unit: Written after the numbers: "×", "µs", "ms", "bytes", "/s".
+        unit: Written after the value: "×", "µs", "ms", "bytes", "/s".
     """
 
     what: str
+    measured: str
     value: float
     bound: float
     at_least: bool
     unit: str
+    baseline: str = ""
 
     @property
     def holds(self) -> bool:
@@ -35,12 +39,18 @@ class Figure:
 
     def row(self) -> str:
         """Render as a row of the Markdown table."""
-        measured = f"{_amount(self.value)} {self.unit}{'' if self.holds else ' **missed**'}"
-        bound = f"{'≥' if self.at_least else '≤'} {_amount(self.bound)} {self.unit}"
-        return f"| {self.what} | {measured} | {bound} |"
+        bound = f"{'≥' if self.at_least else '≤'} {amount(self.bound)} {self.unit}"
+        verdict = "met" if self.holds else "**missed**"
+        value = f"{amount(self.value)} {self.unit}"
+        return f"| {self.what} | {self.measured} | {self.baseline or '–'} | {value} | {bound} | {verdict} |"
 
 
-HEADER = "| what | measured | bound |\n|---|---|---|"
+HEADER = "| what | measured | baseline, same run | value | bound | |\n|---|---|---|---|---|---|"
+
+
+def ratio(ours: Sequence[float], baseline: Sequence[float]) -> float:
+    """Return the median of the ratios of runs that took turns: noise that hits both at once cancels out."""
+    return statistics.median(mine / theirs for mine, theirs in zip(ours, baseline, strict=True))
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:
@@ -49,17 +59,31 @@ def percentile(samples: Sequence[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
-def best(samples: Sequence[float]) -> float:
-    """Return the shortest time: on a shared machine everything else is somebody else's work."""
-    return min(samples)
-
-
 def middle(samples: Sequence[float]) -> float:
     """Return the median."""
     return statistics.median(samples)
 
 
-def _amount(value: float) -> str:
-    if value >= 1_000:
+def amount(value: float) -> str:
+    """Write a number with three significant digits, large ones with separators."""
+    if abs(value) >= 1_000:
         return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def rate(events: int, seconds: float) -> float:
+    """Return events per second."""
+    return events / seconds
+
+
+def each(samples: Sequence[float], unit: str) -> str:
+    """Write the median with every repetition behind it, so that the spread is seen."""
+    spread = " ".join(_short(sample) for sample in samples)
+    return f"{_short(middle(samples))} {unit} ({spread})"
+
+
+def _short(value: float) -> str:
+    for limit, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{suffix}"
     return f"{value:.3g}"

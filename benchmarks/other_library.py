@@ -1,0 +1,59 @@
+"""The library measured against: `eventsourcing`, an aggregate with one attribute, on a SQLite file.
+
+It stores an event as a row of JSON in a SQLite database in WAL mode with SQLite's own default of
+`synchronous=FULL`, so that `save` returns once the events are on the disk, as ours are when
+`run.durable` says so. It keeps aggregates with versions and topics, which we do not: the figure says what an
+application pays for a mutation, not which code is better. Events are triggered directly, its fastest way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate
+
+SAVED_AT_ONCE = 1024
+
+
+class Actor(Aggregate):
+    """An aggregate that holds a persona."""
+
+    def __init__(self) -> None:
+        self.persona = ""
+
+    class Updated(Aggregate.Event):
+        """The persona was replaced."""
+
+        persona: str
+
+        def apply(self, aggregate: Any) -> None:
+            aggregate.persona = self.persona
+
+    def update(self, persona: str) -> None:
+        self.trigger_event(self.Updated, persona=persona)
+
+
+def open_application(path: Path) -> Any:
+    """Open the library on a SQLite file."""
+    return Application(  # type: ignore[var-annotated]
+        env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)}
+    )
+
+
+def write(application: Any, texts: Sequence[str], at_once: int = SAVED_AT_ONCE) -> UUID:
+    """Update an aggregate once per text, saving every `at_once` events, and return its id."""
+    actor = Actor()
+    for start in range(0, len(texts), at_once):
+        for text in texts[start : start + at_once]:
+            actor.update(text)
+        application.save(actor)
+    return actor.id
+
+
+def replay(application: Any, actor: UUID) -> Any:
+    """Read an aggregate's events from the disk and apply them."""
+    return application.repository.get(actor)
