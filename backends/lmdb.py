@@ -25,6 +25,7 @@ from eventcore.backends.lmdb_environment import (
     Settings,
     Txn,
     acquire,
+    engine_version,
     release,
 )
 from eventcore.backends.lmdb_file import DATA, check_before_open
@@ -399,7 +400,7 @@ class LmdbBackend(Backend):
         """Describe the store and its engine."""
         environment = self._open_for()
         info = environment.ask(lambda env: env.info())
-        version = environment.ask(lambda env: env.lib_version())
+        version = environment.ask(engine_version)
         readers = environment.ask(lambda env: env.readers())
         return {
             "engine": "lmdb",

@@ -350,17 +350,28 @@ def _check_readers(env: lmdb.Environment) -> None:
         pass  # No lock file on a read-only disk; and what needs a slot reports its own failure.
 
 
+def engine_version(env: lmdb.Environment) -> tuple[int, int, int]:
+    """Return the version of the LMDB library an environment runs on."""
+    # Asked of the environment where one process can hold two engines (py-lmdb 3).
+    return env.lib_version() if hasattr(env, "lib_version") else lmdb.version()
+
+
 def error_number(error: lmdb.Error) -> int:
     """Return the number of the operating system's error, 0 for one of LMDB's own."""
-    code = getattr(error, "code", 0)
-    return code if isinstance(code, int) and code > 0 else 0
+    code = getattr(error, "code", None)
+    if isinstance(code, int):
+        return max(code, 0)
+    # py-lmdb 2 gives only the system's own words for it.
+    words = str(error)
+    return next((number for number in errno.errorcode if words.endswith(os.strerror(number))), 0)
 
 
 def _open_environment(settings: Settings) -> lmdb.Environment:
     """Open LMDB in its safe mode, with as much address space as the system allows."""
     size = settings.map_size
-    # File format 0.9 for new stores; an existing one says itself which it has.
-    engine: dict[str, Any] = {} if (settings.path / "data.mdb").exists() else {"lib_version": 0}
+    # File format 0.9 for new stores; an existing one says itself which it has. py-lmdb 2 knows no other.
+    choose = hasattr(lmdb.Environment, "lib_version") and not (settings.path / "data.mdb").exists()
+    engine: dict[str, Any] = {"lib_version": 0} if choose else {}
     while True:
         try:
             return lmdb.open(

@@ -130,7 +130,7 @@ def test_an_empty_folder_becomes_a_store(path: Path) -> None:
 
 
 def test_an_environment_of_another_program_is_left_alone(path: Path) -> None:
-    with lmdb.open(str(path), max_dbs=2, lib_version=0) as env, env.begin(write=True) as txn:
+    with lmdb.open(str(path), max_dbs=2) as env, env.begin(write=True) as txn:
         txn.put(b"theirs", b"1")
     before = (path / "data.mdb").read_bytes()
     with pytest.raises(StorageError, match="another program"):
@@ -255,7 +255,7 @@ def test_a_creation_that_was_cut_off_is_finished(path: Path) -> None:
     LmdbBackend.open(str(path)).close()
     for file in path.iterdir():
         file.unlink()
-    with lmdb.open(str(path), lib_version=0):
+    with lmdb.open(str(path)):
         pass
     with pytest.raises(CorruptLog, match="never finished"):
         LmdbBackend.open(str(path), read_only=True)
