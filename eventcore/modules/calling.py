@@ -137,16 +137,18 @@ def takes_training(cls: Any) -> bool:
 
 def settle(module: Module) -> None:
     """Make everything below a module live in the current run: variables, locks, the program's config."""
-    run = current_run()
+    run = home = current_run()  # another one is home to variables that stay where they are
     core = core_of(module)
     if core.seal is Seal.FINAL and core.live_in() is run:
         return
     for below in modules_below(module):
         for variable in core_of(below).tracker.members("variables"):
             variable.adopt()
-        record_lock(core_of(below), run)
-    core.declare(module, run)
-    core.live_in = weakref.ref(run)
+            home = variable.run
+    for below in modules_below(module):
+        record_lock(core_of(below), home)
+    core.declare(module, home)
+    core.live_in = weakref.ref(home)
 
 
 def refuse_missing_call(module: Module) -> InvalidValue:

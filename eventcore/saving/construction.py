@@ -7,8 +7,7 @@ is the first event written where it counts, so a load that fails leaves nothing 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Not for their names: what programs are made of has to be registered before one can be made again.
@@ -17,7 +16,7 @@ import eventcore.programs  # noqa: F401
 from eventcore.errors import ConfigMismatch, InvalidValue, NotFound, SchemaMismatch
 from eventcore.history.run import Run
 from eventcore.history.scope import in_run, process_scope
-from eventcore.history.store import Store
+from eventcore.history.store import MEMORY_LIMIT, Store
 from eventcore.history.store import open as open_store
 from eventcore.models.validation import validator_for
 from eventcore.modules.calling import settle
@@ -28,23 +27,24 @@ from eventcore.saving.comparison import same_structure
 from eventcore.saving.program_record import SavedProgram, place_of, saved_variables, variables_of
 from eventcore.saving.reading import deserialize_object
 from eventcore.variables.scope import at_path
+from eventcore.variables.staying import Stay
 from eventcore.variables.variable import Variable
 
-_SCRATCH = "loading"
 # These stand above this module and are reached through the library's public names.
 _COMPILED_WITH = ("optimizers", "rewards", "metrics", "LanguageModel", "EmbeddingModel", "Generator")
 
 
-def build(saved: SavedProgram, run: Run, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Make a saved program, with the values it had, living in `run`.
-
-    If a program in use has the same paths in that run, this one takes its place: the other can still be read.
+def build(
+    saved: SavedProgram, run: Run, custom_objects: Mapping[str, Any] | None = None, stay: Stay | None = None
+) -> Any:
+    """Make a saved program, with the values it had, living in `run` (see `move`).
 
     Raises:
         ConfigMismatch: The classes make other variables today; both sides are listed. Nothing was changed.
         UnknownClass: A class is not among those the user's code has defined. Nothing was changed.
     """
-    with scratch_run(_SCRATCH) as scratch:
+    scratch = run_in_memory("loading", 0)
+    try:
         with in_run(scratch), at_path(""):
             _know_the_library()
             program = deserialize_object(dict(saved.record), custom_objects)
@@ -57,7 +57,9 @@ def build(saved: SavedProgram, run: Run, custom_objects: Mapping[str, Any] | Non
                 variable.trainable = found.trainable
                 if variable.get_json() != found.value:
                     variable.restore(found.value, saved.place)
-        move(program, run, saved.place)
+        move(program, run, saved.place, stay)
+    finally:
+        scratch.store.close()
     return program
 
 
@@ -69,33 +71,39 @@ def _know_the_library() -> None:
             getattr(library, name)
 
 
-@contextmanager
-def scratch_run(name: str, store: Store | None = None) -> Generator[Run]:
-    """Open a run that is current nowhere, in memory unless a store is given; close it afterwards."""
-    home = open_store("memory:") if store is None else store
-    before = process_scope.run
-    try:
-        run = home.run(name, resume=store is not None, seed=0)
-        run.before, process_scope.run = before, before
-        yield run
-    finally:
-        home.close()
+def move(program: Module, run: Run, origin: str, stay: Stay | None = None) -> None:
+    """Let a program live in `run` from now on.
 
-
-def move(program: Module, run: Run, origin: str) -> None:
-    """Let a program live in `run` from now on, in place of any other with the same paths."""
+    Where another one in use has the same paths there, it lives in a run of its own in memory instead, until
+    the other is gone: then its next call moves it to the run that is current.
+    """
     variables = variables_of(program)
     paths = [variable.path for variable in variables]
     if len(set(paths)) < len(paths):
         twice = sorted({path for path in paths if paths.count(path) > 1})
         raise ConfigMismatch(f"cannot load '{program.name}': it has two variables at {', '.join(twice)}")
+    if any(run.is_taken(path, collect=False) for path in paths) and any(map(run.is_taken, paths)):
+        if run.store.backend.durable:
+            sys.stderr.write(
+                f"eventcore: a program in use in run {run.name!r} has the variables of {program.name!r}; the one that "
+                "was loaded lives in memory beside it, and moves to the current run when the other is gone\n"
+            )
+        run, stay = run_in_memory(run.name, run.seed), Stay(always=False)
     with in_run(run):
-        if variables and not run.writable:
-            settle(program)  # raises, saying why nothing can be written there
-        run.forget_owners(paths)
         for variable in variables:
             variable.adopt(origin)
         settle(program)
+    for variable in variables:
+        variable.stays = stay
+
+
+def run_in_memory(name: str, seed: int, store: Store | None = None) -> Run:
+    """Open a run in memory that is current nowhere."""
+    home = open_store("memory:", limit=MEMORY_LIMIT) if store is None else store
+    before = process_scope.run
+    run = home.run(name, seed=seed, resume=True)
+    run.before, process_scope.run = before, before
+    return run
 
 
 # --- what fits ---------------------------------------------------------------------------------
@@ -215,9 +223,9 @@ def program_from_run(
     """Build the program a run declared, with the values it had.
 
     In a run open for writing the program lives in that run and goes on from the values recorded there.
-    At an earlier seq, or in a run opened for reading, it lives in a copy of the run's history in memory, so
-    that nothing it does can reach the past; call it with that copy current, or it moves to the current run
-    like any program.
+    At an earlier seq, or in a run opened for reading, it lives in a copy of the run's history in memory, and
+    stays there whatever run is current, so that nothing it does reaches the past or the present; fork the
+    run to go on from there.
 
     Args:
         run: The run.
@@ -232,15 +240,12 @@ def program_from_run(
     saved = saved_in_run(run, at)
     if run.writable and at is None:
         return build(saved, run, custom_objects)
-    return build(saved, _copy_in_memory(run, run.head if at is None else run.seq(at)), custom_objects)
+    copy = _copy_in_memory(run, run.head if at is None else run.seq(at))
+    return build(saved, copy, custom_objects, Stay(always=True))
 
 
 def _copy_in_memory(run: Run, seq: int) -> Run:
     store = open_store("memory:")
-    before = process_scope.run
-    complete = run.reader().first_stored() == 1
-    if complete and seq:
+    if seq and run.reader().first_stored() == 1:
         store.import_run(run, at=seq)
-    copy = store.run(run.name, seed=run.seed, resume=True)
-    copy.before, process_scope.run = before, before
-    return copy
+    return run_in_memory(run.name, run.seed, store)

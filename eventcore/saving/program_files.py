@@ -131,7 +131,8 @@ def load_program(
     """Load a program; it lives in the current run, and what was read is never written to.
 
     Nothing is changed unless everything fits: classes are found, the code makes the same variables today, and
-    every value fits its schema. A program in use with the same paths in the current run is replaced.
+    every value fits its schema. While another program with the same paths is in use in the current run, the
+    loaded one lives in a run of its own in memory.
 
     Args:
         path: Where it was saved, or any store in which a program was used.

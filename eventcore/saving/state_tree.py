@@ -1,7 +1,7 @@
 """The values of a program alone: as a tree, and as a `.variables.json` file.
 
-A tree has two parts, `trainable_variables` and `non_trainable_variables`; in each, the names of a variable's
-path lead to its JSON. A path that is also the beginning of another stands in one piece (`"a/b"`).
+A tree has parts (what is trained, what is not, the optimizer's state, the metrics'); in each, the names of a
+variable's path lead to its JSON. A path that is also the beginning of another stands in one piece (`"a/b"`).
 """
 
 from __future__ import annotations
@@ -13,37 +13,69 @@ from typing import Any
 from eventcore.errors import ConfigMismatch, InvalidValue, SchemaMismatch
 from eventcore.models.validation import validator_for
 from eventcore.saving import portable
+from eventcore.saving.program_record import variables_of
 from eventcore.variables.variable import Variable
 
 JsonDict = dict[str, Any]
 
 SUFFIX = ".variables.json"
-PARTS = ("trainable_variables", "non_trainable_variables")
+PARTS = (
+    "trainable_variables",
+    "non_trainable_variables",
+    "optimizer_trainable_variables",
+    "optimizer_non_trainable_variables",
+    "metrics_variables",
+)
+
+
+def _parts(program: Any) -> dict[str, list[Variable]]:
+    """Sort the variables of a program into the parts of a tree; the optimizer's only where there is one."""
+    own = program.variables
+    parts = {
+        "trainable_variables": [variable for variable in own if variable.trainable],
+        "non_trainable_variables": [variable for variable in own if not variable.trainable],
+    }
+    known = {id(variable) for variable in own}
+    beside = [variable for variable in variables_of(program) if id(variable) not in known]
+    optimizer = getattr(program, "optimizer", None) if beside else None
+    of_optimizer = {id(variable) for variable in getattr(optimizer, "variables", ())}
+    if of_optimizer:
+        theirs = [variable for variable in beside if id(variable) in of_optimizer]
+        parts["optimizer_trainable_variables"] = [variable for variable in theirs if variable.trainable]
+        parts["optimizer_non_trainable_variables"] = [
+            variable for variable in theirs if not variable.trainable
+        ]
+    parts["metrics_variables"] = [variable for variable in beside if id(variable) not in of_optimizer]
+    return parts
 
 
 def get_state_tree(program: Any) -> JsonDict:
-    """Return the values of all variables as independent plain copies, by kind and path.
+    """Return the values of all variables as independent plain copies, by part and path.
 
     Raises:
         InvalidValue: Two variables share a path.
     """
-    paths = [variable.path for variable in program.variables]
+    parts = _parts(program)
+    paths = [variable.path for variables in parts.values() for variable in variables]
     if len(set(paths)) < len(paths):
         twice = sorted({path for path in paths if paths.count(path) > 1})
         raise InvalidValue(
             f"cannot make a tree of '{program.name}': two variables have the path {', '.join(twice)}"
         )
-    tree: JsonDict = {part: {} for part in PARTS}
-    for variable in program.variables:
-        branch = tree[PARTS[0] if variable.trainable else PARTS[1]]
-        whole = any(
-            path.startswith(variable.path + "/") or variable.path.startswith(path + "/") for path in paths
-        )
-        steps = [variable.path] if whole else variable.path.split("/")
-        for step in steps[:-1]:
-            branch = branch.setdefault(step, {})
-        branch[steps[-1]] = variable.get_json()
+    tree: JsonDict = {part: {} for part in parts}
+    for part, variables in parts.items():
+        for variable in variables:
+            _plant(tree[part], variable, paths)
     return tree
+
+
+def _plant(branch: JsonDict, variable: Variable, paths: list[str]) -> None:
+    own = variable.path
+    whole = any(path.startswith(own + "/") or own.startswith(path + "/") for path in paths)
+    steps = [own] if whole else own.split("/")
+    for step in steps[:-1]:
+        branch = branch.setdefault(step, {})
+    branch[steps[-1]] = variable.get_json()
 
 
 def set_state_tree(program: Any, tree: JsonDict, origin: str = "a state tree") -> None:
@@ -62,9 +94,9 @@ def set_state_tree(program: Any, tree: JsonDict, origin: str = "a state tree") -
     unknown = [key for key in tree if key not in PARTS] if isinstance(tree, dict) else [repr(tree)]
     if unknown:
         raise InvalidValue(
-            f"cannot set a state tree with the part {', '.join(map(str, unknown))}: it has {' and '.join(PARTS)}"
+            f"cannot set a state tree with the part {', '.join(map(str, unknown))}; its parts are {', '.join(PARTS)}"
         )
-    have = {variable.path: variable for variable in program.variables}
+    have = {variable.path: variable for variable in variables_of(program)}
     found: JsonDict = {}
     unexpected: list[str] = []
     for part in PARTS:
@@ -75,7 +107,8 @@ def set_state_tree(program: Any, tree: JsonDict, origin: str = "a state tree") -
     missing = [path for path in have if path not in found]
     _require_fit(program, have, found, tuple(missing), tuple(unexpected))
     for path, variable in have.items():
-        variable.restore(found[path], origin)
+        if variable.get_json() != found[path]:
+            variable.restore(found[path], origin)
 
 
 def _leaves(branch: Any, prefix: str, have: dict[str, Variable]) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ current, it moves there with its present value.
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, KeysView, ValuesView
-from typing import Any, Literal
+from typing import Any
 
 from eventcore.errors import InvalidValue, TracingError, WrongType
 from eventcore.history import events as e
@@ -26,6 +26,7 @@ from eventcore.models.validation import Validator, validator_for
 from eventcore.variables.binding import Binding, View
 from eventcore.variables.initializers import Empty
 from eventcore.variables.scope import check_name, current_path
+from eventcore.variables.staying import Stay
 from eventcore.variables.views import RecordingDict, RecordingList, path_of
 
 _MISSING = object()
@@ -52,8 +53,7 @@ class Variable(Operators):
         TracingError: Made inside `call` while a graph is traced.
 
     Attributes:
-        stays: `""`: it moves to the run it is used in. A load sets `"while taken"` where another object in use has
-            the path, and `"always"` for a look into the past: it then goes on living in a run in memory.
+        stays: Why it does not move to the run it is used in, None for one that does.
     """
 
     def __init__(
@@ -81,8 +81,7 @@ class Variable(Operators):
         if self.eligible:
             _require_defaults(self._schema, self._where)
         self._frozen_by: dict[int, Any] = {}
-        self.stays: Literal["", "while taken", "always"] = ""
-        self._asked = 0
+        self.stays: Stay | None = None
         here = current.get(process_scope)
         if here.overlay is not None:
             raise TracingError(
@@ -177,13 +176,9 @@ class Variable(Operators):
 
     def _stays_out_of(self, run: Run) -> bool:
         """Whether it goes on living where it does while `run` is current: see `stays`."""
-        if self.stays == "while taken":
-            self._asked += 1
-            # Looking closely is slow, so that is done less and less often.
-            if run.is_taken(self._path, self, collect=self._asked & (self._asked - 1) == 0):
-                return True
-            self.stays = ""
-        return bool(self.stays)
+        if self.stays is not None and not self.stays.out_of(run, self._path):
+            self.stays = None
+        return self.stays is not None
 
     def _move(self, run: Run, origin: str | None = None) -> None:
         if not run.writable:
