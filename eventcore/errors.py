@@ -25,6 +25,7 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── TrainingFailed (RuntimeError)        every example of a training failed; the first cause is chained
     ├── InsideRunningLoop (RuntimeError)     `ec.wait` inside a running event loop
     ├── Unavailable (ImportError)            an optional dependency is not installed
+    ├── ModelFailed (RuntimeError)           a language or embedding model gave no usable answer
     └── StorageError (OSError)               the store below could not do it
         ├── StoreClosed                      used after close(), or after fork() in a child
         ├── StoreReadOnly                    a write to something opened for reading
@@ -138,6 +139,20 @@ class InsideRunningLoop(EventcoreError, RuntimeError):
 
 class Unavailable(EventcoreError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class ModelFailed(EventcoreError, RuntimeError):
+    """A language or embedding model gave no usable answer, after all its attempts.
+
+    Attributes:
+        kind: Class of the last error, as the log names it.
+        attempts: Requests that were sent.
+    """
+
+    def __init__(self, message: str, kind: str = "ModelFailed", attempts: int = 1) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.attempts = attempts
 
 
 class StorageError(EventcoreError, OSError):
