@@ -511,8 +511,9 @@ def _decode_slot(row: list[Any]) -> VariableState:
     slot.reason, slot.origin, slot.description, rollouts = row[6:]
     slot.wrap = None
     for field, owners in rollouts.items():
-        records = [PredictionRecord(record) for record in slot.value[field]]
-        for record, rollout in zip(records, owners, strict=True):
-            record.rollout = rollout
-        slot.value[field] = records
+        records = slot.value[field]
+        for place, rollout in enumerate(owners):
+            if isinstance(records[place], dict):
+                records[place] = PredictionRecord(records[place])
+                records[place].rollout = rollout
     return slot
