@@ -8,10 +8,12 @@ has nodes. An input may join at any level.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from eventcore.errors import DuplicateName, GraphError, InvalidValue
+from eventcore.history.scope import in_tracing
 from eventcore.models.symbolic import SymbolicDataModel
 from eventcore.modules.input import InputModule
 from eventcore.modules.node import Node, history_of
@@ -104,7 +106,7 @@ class Graph:
         for symbolic, value in zip(self.input_list, inputs, strict=True):
             values[key_of(symbolic)] = value
         for level in self.levels:
-            results = await together([_call(node, values) for node in level])
+            results = await together([partial(_call, node, values) for node in level])
             for node, result in zip(level, results, strict=True):
                 _place(result, node.shape, node, values)
         return map_structure(lambda symbolic: values[key_of(symbolic)], self.outputs)
@@ -230,11 +232,12 @@ def _other_shape(node: Node, shape: Iterable[Any], result: Any) -> InvalidValue:
     )
 
 
-async def together(calls: Sequence[Awaitable[Any]]) -> list[Any]:
-    """Run awaitables concurrently; when one fails, cancel the others, wait for them, and raise its error."""
-    if len(calls) == 1:
-        return [await calls[0]]
-    tasks = [asyncio.ensure_future(call) for call in calls]
+async def together(calls: Sequence[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
+    """Call and await all concurrently; when one fails, cancel the others, wait for them, and raise its error."""
+    if len(calls) == 1 or in_tracing():
+        # On placeholders nothing is waited for, and without tasks a trace needs no event loop of its own.
+        return [await call() for call in calls]
+    tasks = [asyncio.ensure_future(call()) for call in calls]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
@@ -245,6 +248,6 @@ async def together(calls: Sequence[Awaitable[Any]]) -> list[Any]:
             await asyncio.gather(*unfinished, return_exceptions=True)
     failed = [task for task in tasks if not task.cancelled() and task.exception() is not None]
     early = [task for task in failed if task not in unfinished]
-    if early or failed:
-        raise (early or failed)[0].exception() or asyncio.CancelledError()
+    for task in early or failed:
+        task.result()
     return [task.result() for task in tasks]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from eventcore.history.run import Run
+    from eventcore.models.symbolic import SymbolicDataModel
     from eventcore.modules.hooks import Hook
 
 
@@ -107,14 +108,14 @@ class Program(Trained, Module):
         return cast("Module", pick(self.modules, name, index, f"module of '{self.name}'"))
 
     @property
-    def inputs(self) -> Any:
-        """The symbolic inputs of its graph, None without one."""
-        return None if self._graph is None else self._graph.inputs
+    def inputs(self) -> list[SymbolicDataModel]:
+        """The symbolic inputs of its graph in order, none without one."""
+        return [] if self._graph is None else list(self._graph.input_list)
 
     @property
-    def outputs(self) -> Any:
-        """The symbolic outputs of its graph, None without one."""
-        return None if self._graph is None else self._graph.outputs
+    def outputs(self) -> list[SymbolicDataModel]:
+        """The symbolic outputs of its graph in order, none without one."""
+        return [] if self._graph is None else list(self._graph.output_list)
 
     @property
     def input_schema(self) -> Any:

@@ -48,6 +48,7 @@ def test_a_program_gives_its_description_name_and_parts() -> None:
     assert program.get_module(name="greet") is program.get_module(index=1)
     assert program.input_schema == Name.get_schema() and program.output_schema == Greeting.get_schema()
     assert program.input_names == ["who"] and program.output_names == ["greet"]
+    assert [x.name for x in program.inputs] == ["who"] and len(program.outputs) == 1
     assert program.trainable_variables == [] and len(program.variables) == 2
     with pytest.raises(InvalidValue, match="who, greet"):
         program.get_module(name="nothing")

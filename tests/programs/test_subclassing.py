@@ -59,7 +59,7 @@ def test_a_subclassed_program_works_on_first_data() -> None:
     assert ec.wait(loop(Number(number=1))).get("number") == 10
     assert loop.calls.get("count") == 3
     assert [module.name for module in loop.modules] == ["add"] and loop.get_module("add") is loop.add
-    assert loop.input_schema == Number.get_schema() and loop.outputs is None
+    assert loop.input_schema == Number.get_schema() and loop.outputs == []
 
 
 def test_a_subclassed_program_is_checked_and_locked_like_any_other() -> None:
@@ -95,7 +95,7 @@ def test_a_mixed_program_works_on_first_data_and_in_any_number(make: Any) -> Non
     programs = [make() for _ in range(3)]
     for program in programs:
         assert ec.wait(program(Name(name="Ada"))).get("greeting") == "[friendly] hello Ada"
-        assert program.inputs is not None and len(program.trainable_variables) == 1
+        assert len(program.inputs) == 1 and len(program.trainable_variables) == 1
         assert ec.wait(program({"name": "Bob"})).get("greeting") == "[friendly] hello Bob"
         assert type(program) is make and not isinstance(program, Functional)
     assert len({v.path for program in programs for v in program.variables}) == sum(
