@@ -279,7 +279,7 @@ class FoldMachine(RuleBasedStateMachine):
         row = self.store.row(run.number)
         stored = backend.snapshot(run.number, seq)
         assert stored is not None
-        if flip:
+        if flip and stored.data:
             place = data.draw(st.integers(0, len(stored.data) - 1))
             garbage = stored.data[:place] + bytes([stored.data[place] ^ 4]) + stored.data[place + 1 :]
         backend.append(run.number, row.head, row.epoch, (), StoredSnapshot(seq, garbage))
