@@ -8,13 +8,12 @@ live state and no log; it sees what is durable.
 from __future__ import annotations
 
 import gc
-import heapq
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import Token
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -22,33 +21,18 @@ from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError
 from eventcore.history import events as e
 from eventcore.history.log import EVENT_OVERHEAD, Log
 from eventcore.history.reading import Reader
+from eventcore.history.run_reader import Record as Record
+from eventcore.history.run_reader import RunReader
+from eventcore.history.run_reader import variable_path as variable_path
 from eventcore.history.scope import Scope, current, process_scope
 from eventcore.history.snapshots import SNAPSHOT_FLOOR, due
 from eventcore.history.sources import Sources, user_frame
 from eventcore.history.state import State, VariableState, apply, encode_state, fold, size_of
-from eventcore.history.timetravel import Change, Difference, changes, differences
 
 if TYPE_CHECKING:
     import asyncio
 
     from eventcore.history.store import Store
-
-
-class Record(NamedTuple):
-    """One event with its place.
-
-    Attributes:
-        seq: Its position in the run, from 1.
-        event: The event.
-    """
-
-    seq: int
-    event: e.Event
-
-    @property
-    def kind(self) -> str:
-        """Name of the event's class."""
-        return type(self.event).__name__
 
 
 class Guard(Protocol):
@@ -59,7 +43,7 @@ class Guard(Protocol):
         ...
 
 
-class Run:
+class Run(RunReader):
     """One run of a store.
 
     Use `Store.run` to start or resume one, `store[name]` to read one. As a context manager it is current
@@ -276,13 +260,13 @@ class Run:
             for guard in list(self.guards.values()):
                 guard.check()
         finally:
-            head = self._settle()
+            head = self.settle()
         log = self._log
         if log is not None and log.failure is not None and log.durable < log.head:
             raise log.failure
         return head
 
-    def _settle(self) -> int:
+    def settle(self) -> int:
         """Make everything durable that still can be, and return the durable head: enough for reading."""
         if self._log is None:
             return self.head
@@ -374,102 +358,7 @@ class Run:
         """Whether `owner` is the object that lives at `path`."""
         return self._owner(path) is owner
 
-    # --- reading -------------------------------------------------------------------------------
-
-    def reader(self) -> Reader:
-        """Return a reader of this run after making what was appended visible to it."""
-        self._settle()
-        return self.store.reader(self.number)
-
-    @property
-    def first_stored(self) -> int:
-        """First seq that can still be read; more than 1 only in a bounded in-memory run."""
-        return self.store.reader(self.number).first_stored()
-
-    def seq(self, position: int | str) -> int:
-        """Resolve a seq given as a number or as a label.
-
-        Raises:
-            InvalidValue: Not a number from 0 to the head.
-            NotFound: No such label.
-        """
-        if isinstance(position, str) and not position.isdigit():
-            labels = self.state.labels
-            if position not in labels:
-                raise NotFound(
-                    f"cannot find label {position!r} in run {self.name!r}; it has: {', '.join(labels) or 'none'}"
-                )
-            return labels[position]
-        known = isinstance(position, (int, str)) and not isinstance(position, bool)
-        found, head = int(position) if known else -1, self.head
-        if not 0 <= found <= head:
-            raise InvalidValue(
-                f"cannot go to seq {position!r} of run {self.name!r}: its log ends at {head}; "
-                f"pass a seq from 0 to {head}"
-            )
-        return found
-
-    def events(
-        self,
-        start: int | str = 1,
-        stop: int | str | None = None,
-        variable: Any = None,
-        kind: str | type[e.Event] | None = None,
-    ) -> Iterator[Record]:
-        """Return an iterator over events, oldest first, read lazily block by block.
-
-        Args:
-            start: First seq.
-            stop: Last seq, included; None for the head at this moment.
-            variable: Only events of this variable (a Variable, its path, or its name where unique).
-            kind: Only events of this class, or of the class of this name.
-
-        Raises:
-            InvalidValue: A seq that is not there, or an unknown kind.
-            NotFound: No such variable.
-        """
-        reader = self.reader()
-        head = reader.head()
-        first = max(1, self.seq(start)) if head else 1
-        last = head if stop is None else min(self.seq(stop), head)
-        wanted = _kind(kind)
-        if variable is None:
-            found = reader.events(first, last)
-        else:
-            found = self._concerning(reader, variable, first, last)
-        return (Record(seq, event) for seq, event in found if wanted is None or isinstance(event, wanted))
-
-    def _concerning(
-        self, reader: Reader, variable: Any, first: int, last: int
-    ) -> Iterator[tuple[int, e.Event]]:
-        numbers = self.at(reader.head()).numbers(variable_path(variable))
-        parts = [reader.concerning(number, first, last) for number in numbers]
-        # An object whose place was taken may still be read, so the parts can overlap.
-        yield from parts[0] if len(parts) == 1 else heapq.merge(*parts, key=_seq_of)
-
-    def follow(self, from_seq: int = 1, timeout: float | None = None) -> Iterator[Record]:
-        """Yield events from `from_seq` on, then wait for more: nothing skipped, doubled or reordered.
-
-        Only durable events are seen. Works while another process, or this one, writes the run.
-
-        Args:
-            from_seq: Seq to begin at, 1 or more; it may lie beyond the head.
-            timeout: Stop after this many seconds without a new event; None waits for ever.
-        """
-        if from_seq < 1:
-            raise InvalidValue(f"cannot follow run {self.name!r} from seq {from_seq}: the first event is 1")
-        self._settle()
-        reader = self.store.reader(self.number)
-        return (Record(seq, event) for seq, event in reader.follow(from_seq, timeout))
-
-    def at(self, seq: int | str) -> State:
-        """Return the state as of an event, an ordinary value. O(nearest snapshot + events after it).
-
-        Raises:
-            InvalidValue: A seq beyond the head or negative.
-        """
-        wanted = self.seq(seq)
-        return self.reader().state_at(wanted)
+    # --- branching -----------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
@@ -479,28 +368,6 @@ class Run:
             return reader.state_at(reader.head())
         with self._log.lock:
             return self.live.copy()
-
-    def history(self, variable: Any, pointer: str = "", start: int | str = 1) -> Iterator[Change]:
-        """Yield every change of a variable, or of one place in it, oldest first.
-
-        Args:
-            variable: A Variable, its path, or its name where unique.
-            pointer: JSON pointer into the value; `""` for the whole of it.
-            start: Leave out changes before this seq.
-        """
-        reader = self.reader()
-        records = self._concerning(reader, variable, 1, reader.head())
-        first = self.seq(start) if self.head else 0
-        return (change for change in changes(records, pointer, self._source_line) if change.seq >= first)
-
-    def _source_line(self, number: int) -> str | None:
-        sources = self._live.sources if self._log is not None else self.state.sources
-        return sources[number] if 0 <= number < len(sources) else None
-
-    def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
-        """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""
-        path = None if variable is None else variable_path(variable)
-        return differences(self.at(a), self.at(b), path)
 
     def fork(self, name: str | None = None, at: int | str | None = None) -> Run:
         """Start a run that shares this one's events up to a seq and never writes into this one.
@@ -555,7 +422,7 @@ class Run:
             else:
                 # The first error is the one to show; what a broken store says would only hide it.
                 try:
-                    self._settle()
+                    self.settle()
                 except StorageError as second:
                     if error is not None:
                         error.add_note(f"while leaving run {self.name!r}: {second}")
@@ -603,23 +470,3 @@ def _resolve_soon(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None])
     except RuntimeError:
         # The loop was closed while the commit was under way: nobody waits any more.
         return
-
-
-def _seq_of(record: tuple[int, e.Event]) -> int:
-    return record[0]
-
-
-def variable_path(variable: Any) -> str:
-    """Return the path of a Variable, or the string itself."""
-    path = getattr(variable, "path", variable)
-    if not isinstance(path, str):
-        raise NotFound(f"cannot find a variable by {variable!r}: pass a Variable, its path or its name")
-    return path
-
-
-def _kind(kind: str | type[e.Event] | None) -> type[e.Event] | None:
-    if kind is None or isinstance(kind, type):
-        return kind
-    if kind not in e.KINDS:
-        raise InvalidValue(f"cannot filter by kind {kind!r}: the kinds are {', '.join(sorted(e.KINDS))}")
-    return e.KINDS[kind]

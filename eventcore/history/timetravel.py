@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -108,29 +108,82 @@ def lookup(value: Any, steps: list[str], default: Any = None) -> Any:
     return value
 
 
-def changes(
-    records: Iterator[tuple[int, e.Event]], pointer: str, source_line: Callable[[int], str | None]
-) -> Iterator[Change]:
-    """Yield the changes among one variable's events, oldest first; reads and no-ops are left out."""
+def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Sequence[str]) -> Iterator[Change]:
+    """Yield the changes among one variable's events, oldest first; reads and no-ops are left out.
+
+    Values of neighbouring changes share what did not change between them. O(what an event touches) each.
+    """
     steps = parse_pointer(pointer)
-    state = State()
+    state, seen = State(), _Seen()
     before: Any = None
-    encoded = b""
     for seq, event in records:
-        if isinstance(event, e.FieldRead):
+        kind = type(event)
+        if kind is e.FieldRead:
             continue
         apply(state, event)
-        number: int = event.variable  # type: ignore[attr-defined]
-        place = lookup(state.slot(number).value, steps, _MISSING)
-        now = b"" if place is _MISSING else encoder.encode(place)
-        if now == encoded and not (isinstance(event, e.VariableDeclared) and not steps):
+        touched = _touched(event)
+        if steps and touched is not None and steps[0] not in touched:
             continue
-        after = None if place is _MISSING else plain(place)
+        value = state.slot(event.variable).value  # type: ignore[attr-defined]
+        changed = seen.look_at(lookup(value, steps, _MISSING)) if steps else seen.look(value, touched)
+        if not changed and (steps or kind is not e.VariableDeclared):
+            continue
+        after = seen.copy()
+        source: int = getattr(event, "source", -1)
         yield Change(
-            seq, event.time, type(event).__name__, before, after, event.rollout, event.cause,
-            source_line(getattr(event, "source", -1)), getattr(event, "origin", None),
+            seq, event.time, kind.__name__, before, after, event.rollout, event.cause,
+            sources[source] if 0 <= source < len(sources) else None, getattr(event, "origin", None),
         )  # fmt: skip
-        before, encoded = after, now
+        before = after
+
+
+def _touched(event: e.Event) -> Collection[Any] | None:
+    """Return the fields an event may have changed, None for all."""
+    if isinstance(event, e.VariableUpdated):
+        return event.payload
+    if isinstance(event, e.ValuePatched) and event.path:
+        return event.path[:1]
+    if isinstance(event, e.PredictionAppended):
+        return (PREDICTIONS,)
+    return None
+
+
+class _Seen:
+    """What a value was when it was last looked at: its parts as bytes, to compare, and as plain copies."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, bytes] = {}
+        self._parts: dict[str, Any] = {}
+
+    def look(self, value: dict[str, Any], touched: Collection[Any] | None) -> bool:
+        """Take note of a whole value, of which only some fields may be new, and return whether it changed."""
+        changed = False
+        for field in value if touched is None else touched:
+            code = encoder.encode(value[field])
+            if self._codes.get(field) != code:
+                self._codes[field], self._parts[field] = code, plain(value[field])
+                changed = True
+        if touched is None and list(self._parts) != list(value):
+            self._codes = {field: self._codes[field] for field in value}
+            self._parts = {field: self._parts[field] for field in value}
+            changed = True
+        self.copy = self._parts.copy
+        return changed
+
+    def look_at(self, place: Any) -> bool:
+        """Take note of a place in a value, `_MISSING` if it is not there, and return whether it changed."""
+        code = b"" if place is _MISSING else encoder.encode(place)
+        if self._codes.get("") == code:
+            return False
+        found = None if place is _MISSING else plain(place)
+        known = self._codes.get("", b"")
+        self._codes[""] = code
+        self.copy = lambda: found
+        return known != code
+
+
+def _line(sources: list[str], number: int) -> str | None:
+    return sources[number] if 0 <= number < len(sources) else None
 
 
 def differences(a: State, b: State, variable: str | None = None) -> list[Difference]:

@@ -1,0 +1,206 @@
+"""What can be read of a run: events, states, changes, differences. It needs no writer.
+
+`Run` is one of these that can also write; a run opened for reading sees what is durable.
+"""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eventcore.errors import InvalidValue, NotFound
+from eventcore.history import events as e
+from eventcore.history.reading import Reader
+from eventcore.history.state import State
+from eventcore.history.timetravel import Change, Difference, changes, differences
+
+if TYPE_CHECKING:
+    from eventcore.history.store import Store
+
+
+class Record(NamedTuple):
+    """One event with its place.
+
+    Attributes:
+        seq: Its position in the run, from 1.
+        event: The event.
+    """
+
+    seq: int
+    event: e.Event
+
+    @property
+    def kind(self) -> str:
+        """Name of the event's class."""
+        return type(self.event).__name__
+
+
+class RunReader(ABC):
+    """The reading half of a run.
+
+    Attributes:
+        store: The store it lives in.
+    """
+
+    store: Store
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the run."""
+
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """Number of the run in its store."""
+
+    @property
+    @abstractmethod
+    def head(self) -> int:
+        """Seq of the last event."""
+
+    @property
+    @abstractmethod
+    def state(self) -> State:
+        """The state at the head, an ordinary value."""
+
+    @abstractmethod
+    def settle(self) -> int:
+        """Make what was appended visible to readers and return the durable head."""
+
+    def reader(self) -> Reader:
+        """Return a reader of this run after making what was appended visible to it."""
+        self.settle()
+        return self.store.reader(self.number)
+
+    @property
+    def first_stored(self) -> int:
+        """First seq that can still be read; more than 1 only in a bounded in-memory run."""
+        return self.store.reader(self.number).first_stored()
+
+    def seq(self, position: int | str) -> int:
+        """Resolve a seq given as a number or as a label.
+
+        Raises:
+            InvalidValue: Not a number from 0 to the head.
+            NotFound: No such label.
+        """
+        if isinstance(position, str) and not position.isdigit():
+            labels = self.state.labels
+            if position not in labels:
+                raise NotFound(
+                    f"cannot find label {position!r} in run {self.name!r}; it has: {', '.join(labels) or 'none'}"
+                )
+            return labels[position]
+        known = isinstance(position, (int, str)) and not isinstance(position, bool)
+        found, head = int(position) if known else -1, self.head
+        if not 0 <= found <= head:
+            raise InvalidValue(
+                f"cannot go to seq {position!r} of run {self.name!r}: its log ends at {head}; "
+                f"pass a seq from 0 to {head}"
+            )
+        return found
+
+    def events(
+        self,
+        start: int | str = 1,
+        stop: int | str | None = None,
+        variable: Any = None,
+        kind: str | type[e.Event] | None = None,
+    ) -> Iterator[Record]:
+        """Return an iterator over events, oldest first, read lazily block by block.
+
+        Args:
+            start: First seq.
+            stop: Last seq, included; None for the head at this moment.
+            variable: Only events of this variable (a Variable, its path, or its name where unique).
+            kind: Only events of this class, or of the class of this name.
+
+        Raises:
+            InvalidValue: A seq that is not there, or an unknown kind.
+            NotFound: No such variable.
+        """
+        reader = self.reader()
+        head = reader.head()
+        first = max(1, self.seq(start)) if head else 1
+        last = head if stop is None else min(self.seq(stop), head)
+        wanted = _kind(kind)
+        if variable is None:
+            found = reader.events(first, last)
+        else:
+            found = _concerning(reader, self.at(reader.head()), variable, first, last)
+        return (Record(seq, event) for seq, event in found if wanted is None or isinstance(event, wanted))
+
+    def follow(self, from_seq: int = 1, timeout: float | None = None) -> Iterator[Record]:
+        """Yield events from `from_seq` on, then wait for more: nothing skipped, doubled or reordered.
+
+        Only durable events are seen. Works while another process, or this one, writes the run.
+
+        Args:
+            from_seq: Seq to begin at, 1 or more; it may lie beyond the head.
+            timeout: Stop after this many seconds without a new event; None waits for ever.
+        """
+        if from_seq < 1:
+            raise InvalidValue(f"cannot follow run {self.name!r} from seq {from_seq}: the first event is 1")
+        self.settle()
+        reader = self.store.reader(self.number)
+        return (Record(seq, event) for seq, event in reader.follow(from_seq, timeout))
+
+    def at(self, seq: int | str) -> State:
+        """Return the state as of an event, an ordinary value. O(nearest snapshot + events after it).
+
+        Raises:
+            InvalidValue: A seq beyond the head or negative.
+        """
+        wanted = self.seq(seq)
+        return self.reader().state_at(wanted)
+
+    def history(self, variable: Any, pointer: str = "", start: int | str = 1) -> Iterator[Change]:
+        """Yield every change of a variable, or of one place in it, oldest first.
+
+        Args:
+            variable: A Variable, its path, or its name where unique.
+            pointer: JSON pointer into the value; `""` for the whole of it.
+            start: Leave out changes before this seq.
+        """
+        reader = self.reader()
+        state = self.at(reader.head())
+        records = _concerning(reader, state, variable, 1, reader.head())
+        first = self.seq(start) if self.head else 0
+        return (change for change in changes(records, pointer, state.sources) if change.seq >= first)
+
+    def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
+        """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""
+        path = None if variable is None else variable_path(variable)
+        return differences(self.at(a), self.at(b), path)
+
+
+def _concerning(
+    reader: Reader, state: State, variable: Any, first: int, last: int
+) -> Iterator[tuple[int, e.Event]]:
+    numbers = state.numbers(variable_path(variable))
+    parts = [reader.concerning(number, first, last) for number in numbers]
+    # An object whose place was taken may still be read, so the parts can overlap.
+    return parts[0] if len(parts) == 1 else heapq.merge(*parts, key=_seq_of)
+
+
+def _seq_of(record: tuple[int, e.Event]) -> int:
+    return record[0]
+
+
+def variable_path(variable: Any) -> str:
+    """Return the path of a Variable, or the string itself."""
+    path = getattr(variable, "path", variable)
+    if not isinstance(path, str):
+        raise NotFound(f"cannot find a variable by {variable!r}: pass a Variable, its path or its name")
+    return path
+
+
+def _kind(kind: str | type[e.Event] | None) -> type[e.Event] | None:
+    if kind is None or isinstance(kind, type):
+        return kind
+    if kind not in e.KINDS:
+        raise InvalidValue(f"cannot filter by kind {kind!r}: the kinds are {', '.join(sorted(e.KINDS))}")
+    return e.KINDS[kind]
