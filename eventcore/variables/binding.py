@@ -122,6 +122,11 @@ class Binding:
             if fields is None or field in fields:
                 exposure.note(field, event)
 
+    def expose_anew(self) -> None:
+        """Take what is handed out as it is now: a step of training moved records between fields."""
+        for field in self._exposed:
+            self._exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
+
     def check(self) -> None:
         """Compare what was handed out with the log: called at every barrier.
 

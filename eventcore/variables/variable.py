@@ -427,9 +427,10 @@ class Variable(Operators):
         """Record a step of training that concerns this variable: an event of `kind` with these fields."""
         self._enter(current.get(process_scope), writing=True)
         run = self._run
+        self._binding.check()
         event = kind(*run.stamp(), self._number, *fields)  # type: ignore[call-arg]
         seq = run.record(event, 32)
-        self._binding.note(event, None)
+        self._binding.expose_anew()
         return seq
 
     def record_patch(self, path: list[str | int], op: int, args: list[Any]) -> int:
