@@ -200,7 +200,8 @@ class RecordingList(list[Any]):
         items = list(value)
         start, stop, step = index.indices(len(self))
         if step == 1:
-            self._change(p.SPLICE, start, max(start, stop), 1, items)
+            if items or start < stop:
+                self._change(p.SPLICE, start, max(start, stop), 1, items)
             return
         if len(items) != len(range(start, stop, step)):
             raise ValueError(
