@@ -5,8 +5,9 @@ Every name is imported from its home when it is first used, so `import eventcore
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+from typing import TYPE_CHECKING
+from typing import Any as _Any
 
 from eventcore._version import __version__ as __version__
 
@@ -135,11 +136,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name in _MODULES:
-        found: Any = importlib.import_module(_MODULES[name])
+        found: _Any = _importlib.import_module(_MODULES[name])
     elif name in _HOMES:
-        found = getattr(importlib.import_module(_HOMES[name]), name)
+        found = getattr(_importlib.import_module(_HOMES[name]), name)
         if _HOMES[name].startswith("eventcore.history."):
             _teach_runs_programs()
     else:
@@ -152,7 +153,7 @@ def _teach_runs_programs() -> None:
     """Let `run.program()` find what builds programs; the engine itself knows none."""
     from eventcore.history.run import set_program_factory
 
-    def build(run: Run, at: int | None) -> Any:
+    def build(run: Run, at: int | None) -> _Any:
         from eventcore.saving import program_from_run
 
         return program_from_run(run, at)
