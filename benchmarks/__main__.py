@@ -53,7 +53,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Print the table of figures.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; default all")
     parser.add_argument("--directory", type=Path, default=HERE, help="where stores are made: on a real disk")
-    parser.add_argument("--quick", action="store_true", help="scaled down: shows that all run, judges nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="scaled down: shows that all run, judges nothing"
+    )
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(names()))
@@ -63,9 +65,7 @@ def main() -> int:
         (name,) = arguments.names
         return 0 if measure(name, arguments.here, arguments.quick) or arguments.quick else MISSED
     print(f"{_machine(arguments.directory)}\n\n{HEADER}", flush=True)
-    codes = [
-        measure_apart(name, arguments.directory, arguments.quick) for name in arguments.names or names()
-    ]
+    codes = [measure_apart(name, arguments.directory, arguments.quick) for name in arguments.names or names()]
     print(f"\nload at the end {_load()}", flush=True)
     return max(codes)
 

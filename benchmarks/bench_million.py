@@ -99,7 +99,7 @@ def indexed(run: ec.Run, path: str) -> tuple[int, float]:
 
 def scanned(run: ec.Run, number: int) -> tuple[int, float]:
     reader = run.reader()
-    lines = run.state.sources
+    sources = run.state.sources
     started = time.perf_counter()
     mine = (
         (seq, event)
@@ -107,7 +107,7 @@ def scanned(run: ec.Run, number: int) -> tuple[int, float]:
         for seq, event in enumerate(events, first)
         if getattr(event, "variable", -1) == number
     )
-    found = list(changes(mine, "", lambda line: lines[line] if line >= 0 else None))
+    found = list(changes(mine, "", sources))
     return len(found), time.perf_counter() - started
 
 

@@ -39,9 +39,7 @@ class Actor(Aggregate):
 
 def open_application(path: Path) -> Any:
     """Open the library on a SQLite file."""
-    return Application(  # type: ignore[var-annotated]
-        env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)}
-    )
+    return Application(env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)})
 
 
 def write(application: Any, texts: Sequence[str], at_once: int = SAVED_AT_ONCE) -> UUID:

@@ -21,7 +21,7 @@ from eventcore.history.codec import encoder
 PERSONA_LENGTH = 54
 """With its header, numbers and field name an update by a text of this length is encoded in 80 bytes."""
 
-WORDS = """
+_VOCABULARY = """
 a able about academic acid after against amused ancient and angry answers anxious apology archive arguing
 artist as at auctioneer baker balanced bard because before between bitter blunt bold brisk broken butler by
 calm captain careful cautious cheerful chemist child citing clear clerk clever coach cold comic concise
@@ -38,7 +38,8 @@ sailor sarcastic scholar scout shepherd shouts shy silent singer sings sly smith
 stern stoic strict student stutters sweet swift tailor teacher tender terse that the then thief timid tired
 to tramp translator under until vague very veteran voice waiter warm weary weaver when whispers who wild
 wise witty with without wizard wry yet young zealous
-""".split()
+"""
+WORDS = _VOCABULARY.split()
 
 
 def personas(count: int, seed: int = 7) -> list[str]:

@@ -8,7 +8,8 @@ needs no writer: any number of readers, in any process, may use it while the run
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -21,6 +22,9 @@ from eventcore.history.snapshots import unpack
 from eventcore.history.state import State, fold
 
 MAX_SEQ = 2**63 - 1
+
+NEAR = 512
+"""Seqs at most this far apart are read in one go, until the size of the blocks met says otherwise."""
 
 POLL = (0.001, 0.010)
 """Shortest and longest pause between two looks for new events, in seconds."""
@@ -149,22 +153,33 @@ class Reader:
         for low, events in self.chunks(first, last):
             yield from enumerate(events, low)
 
-    def events_at(self, seqs: Iterable[int]) -> Iterator[tuple[int, Event]]:
-        """Yield (seq, event) for ascending seqs, decoding nothing else. One block read per block touched."""
-        waiting = iter(seqs)
-        seq = next(waiting, None)
-        while seq is not None:
-            part = self.segments(seq, seq)[0]
-            block = next(iter(self.backend.blocks(part.run, seq, seq)), None)
-            if block is None or not block.first_seq <= seq <= block.last_seq:
-                raise self._gap(seq, seq)
-            header = self._header(block, part.run)
-            raws = split_block(block.data, header)
+    def events_at(self, seqs: Sequence[int]) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) for ascending seqs, decoding nothing else.
+
+        Blocks between seqs that lie close together are read in one go, since finding a block costs more than
+        reading a small one.
+        """
+        at, near = 0, NEAR
+        while at < len(seqs):
+            part = self.segments(seqs[at], seqs[at])[0]
             # A block of a parent may go on behind the fork.
-            limit = min(block.last_seq, self._last_of(part.run))
-            while seq is not None and seq <= limit:
-                yield seq, decode_event(raws[seq - block.first_seq], header)
-                seq = next(waiting, None)
+            limit = self._last_of(part.run)
+            end = at + 1
+            while end < len(seqs) and seqs[end] - seqs[end - 1] <= near and seqs[end] <= limit:
+                end += 1
+            for block in self.backend.blocks(part.run, seqs[at], seqs[end - 1]):
+                if at == end or block.first_seq > seqs[at]:
+                    break
+                stop = bisect_right(seqs, block.last_seq, at, end)
+                if stop > at:
+                    header = self._header(block, part.run)
+                    raws = split_block(block.data, header)
+                    for seq in seqs[at:stop]:
+                        yield seq, decode_event(raws[seq - block.first_seq], header)
+                    at = stop
+                near = 2 * (block.last_seq - block.first_seq + 1)
+            if at < end:
+                raise self._gap(seqs[at], seqs[at])
 
     def _last_of(self, run: int) -> int:
         return next((part.last for part in self._ancestors if part.run == run), MAX_SEQ)
@@ -179,7 +194,7 @@ class Reader:
                     continue
                 high = min(chunk.last, part.last)
                 if chunk.last in indexed:
-                    yield from self.events_at(seq for seq in indexed[chunk.last] if at <= seq <= high)
+                    yield from self.events_at([seq for seq in indexed[chunk.last] if at <= seq <= high])
                 elif variable in chunk.variables:  # its posting is lost or damaged; `verify` reports it
                     yield from self._scan(variable, at, high)
                 at = high + 1

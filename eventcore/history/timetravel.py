@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from eventcore.errors import NotFound
 from eventcore.history import events as e
 from eventcore.history.codec import encoder
 from eventcore.history.patches import plain
-from eventcore.history.state import State, apply
+from eventcore.history.state import PREDICTIONS, State, apply
 
 LONG_STRING = 40
 """Strings of at least this many characters are compared word by word."""
@@ -128,7 +128,7 @@ def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Seque
         changed = seen.look_at(lookup(value, steps, _MISSING)) if steps else seen.look(value, touched)
         if not changed and (steps or kind is not e.VariableDeclared):
             continue
-        after = seen.copy()
+        after = seen.parts.get("") if steps else seen.parts.copy()
         source: int = getattr(event, "source", -1)
         yield Change(
             seq, event.time, kind.__name__, before, after, event.rollout, event.cause,
@@ -149,41 +149,36 @@ def _touched(event: e.Event) -> Collection[Any] | None:
 
 
 class _Seen:
-    """What a value was when it was last looked at: its parts as bytes, to compare, and as plain copies."""
+    """What a value was when it was last looked at, part by part: as bytes, to compare, and as plain copies.
+
+    The parts are the fields of a whole value, or the one place a pointer leads to, under "".
+    """
 
     def __init__(self) -> None:
         self._codes: dict[str, bytes] = {}
-        self._parts: dict[str, Any] = {}
+        self.parts: dict[str, Any] = {}
 
     def look(self, value: dict[str, Any], touched: Collection[Any] | None) -> bool:
-        """Take note of a whole value, of which only some fields may be new, and return whether it changed."""
+        """Take note of a whole value, of which only `touched` may be new, and return whether it changed."""
         changed = False
         for field in value if touched is None else touched:
             code = encoder.encode(value[field])
             if self._codes.get(field) != code:
-                self._codes[field], self._parts[field] = code, plain(value[field])
+                self._codes[field], self.parts[field] = code, plain(value[field])
                 changed = True
-        if touched is None and list(self._parts) != list(value):
+        if touched is None and list(self.parts) != list(value):
             self._codes = {field: self._codes[field] for field in value}
-            self._parts = {field: self._parts[field] for field in value}
+            self.parts = {field: self.parts[field] for field in value}
             changed = True
-        self.copy = self._parts.copy
         return changed
 
     def look_at(self, place: Any) -> bool:
-        """Take note of a place in a value, `_MISSING` if it is not there, and return whether it changed."""
-        code = b"" if place is _MISSING else encoder.encode(place)
-        if self._codes.get("") == code:
-            return False
-        found = None if place is _MISSING else plain(place)
-        known = self._codes.get("", b"")
-        self._codes[""] = code
-        self.copy = lambda: found
-        return known != code
-
-
-def _line(sources: list[str], number: int) -> str | None:
-    return sources[number] if 0 <= number < len(sources) else None
+        """Take note of a place in a value, `_MISSING` if nothing is there, and return whether it changed."""
+        if place is not _MISSING:
+            return self.look({"": place}, ("",))
+        known = self._codes.pop("", None)
+        self.parts.pop("", None)
+        return known is not None
 
 
 def differences(a: State, b: State, variable: str | None = None) -> list[Difference]:
