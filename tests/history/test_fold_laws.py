@@ -70,14 +70,12 @@ def containers(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple
 def changes(draw: st.DrawFn, place: Any) -> tuple[int, list[Any]]:
     """One in-place change that `place` allows; carried out on it here, by its own methods."""
     if isinstance(place, dict):
-        op = draw(st.sampled_from([p.SET, p.MERGE, p.CLEAR, *([p.DELETE] if place else [])]))
+        allowed = [p.SET, p.MERGE, p.CLEAR]
     else:
-        op = draw(
-            st.sampled_from(
-                [p.APPEND, p.EXTEND, p.INSERT, p.SPLICE, p.REORDER, p.REPEAT, p.DROP, p.CLEAR]
-                + ([p.SET, p.DELETE] if place else [])
-            )
-        )
+        allowed = [p.APPEND, p.EXTEND, p.INSERT, p.SPLICE, p.REORDER, p.REPEAT, p.DROP, p.CLEAR]
+    if place:
+        allowed += [p.DELETE] if isinstance(place, dict) else [p.SET, p.DELETE]
+    op: int = draw(st.sampled_from(allowed))
     args = draw(_arguments(place, op))
     _carry_out(place, op, copy.deepcopy(args))
     return op, args

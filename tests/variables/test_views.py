@@ -7,6 +7,7 @@ import copy
 import gc
 import heapq
 import json
+import operator
 import pickle
 import random
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def classes(value: Any) -> set[type]:
         lambda view: copy.deepcopy([view])[0],
         lambda view: view.copy(),
         lambda view: view.__add__([]) if isinstance(view, list) else view | {},
-        lambda view: view.__radd__([]) if isinstance(view, list) else {} | view,
+        lambda view: operator.add([], view) if isinstance(view, list) else {} | view,
     ],
     ids=["copy", "deepcopy", "pickle", "pickle inside", "deepcopy inside", "method", "operator", "reflected"],
 )
@@ -160,14 +161,15 @@ def test_an_event_costs_what_changed(state: Variable, run: Run) -> None:
 
 def test_one_change_is_one_event(state: Variable, run: Run) -> None:
     numbers = state.get("numbers")
-    for change in [
+    changes: list[Callable[[], object]] = [
         lambda: numbers.extend([1, 2, 3]),
         lambda: numbers.sort(reverse=True),
         lambda: numbers.__setitem__(slice(0, 2), [7, 7, 7]),
         lambda: numbers.__imul__(2),
         lambda: state.get("table").update({"y": [1], "z": [2]}),
         lambda: state.get("table").popitem(),
-    ]:
+    ]
+    for change in changes:
         before = len(patches(run))
         change()
         assert len(patches(run)) == before + 1
@@ -244,7 +246,8 @@ def test_a_view_of_a_value_replaced_since_refuses_to_write_and_says_so(state: Va
     numbers, row, inner = state.get("numbers"), state.get("rows")[0], state.get("rows")[0]["a"]
     state.update({"numbers": [1], "rows": [{"a": [5]}]})
     head = run.head
-    for stale in (lambda: numbers.append(1), lambda: row.clear(), lambda: inner.pop()):
+    writes: list[Callable[[], object]] = [lambda: numbers.append(1), lambda: row.clear(), lambda: inner.pop()]
+    for stale in writes:
         with pytest.raises(StaleView, match=r"variable 'state'.*replaced.*read it again with get\(\)"):
             stale()
     assert run.head == head
