@@ -62,14 +62,16 @@ async def _called(
     args, kwargs = converted(module, args, kwargs)
     given = given_inputs(args, kwargs)
     if not core.built:
-        if has_own_build(type(module)) and all(leaf is None for leaf in leaves(given)):
+        inactive = bool(args) and all(leaf is None for leaf in leaves(given))
+        if inactive and has_own_build(type(module)):
             return None  # an inactive branch says nothing to build from, and its answer is None anyway
         await ensure_built(module, given)
     if not module.accepts_any_input:
         check_fit(given, core.input_schema, f"{type(module).__name__} '{core.path}'")
+    symbolic = is_symbolic(args) or is_symbolic(kwargs)
     if context.parent_call_id is None and not in_tracing():
-        settle(module)
-    if is_symbolic(args) or is_symbolic(kwargs):
+        settle(module, declare=not symbolic)
+    if symbolic:
         from eventcore.modules.tracing import symbolic_outputs
 
         outputs = await symbolic_outputs(module, args, kwargs)
@@ -135,8 +137,13 @@ def takes_training(cls: Any) -> bool:
     return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def settle(module: Module) -> None:
-    """Make everything below a module live in the current run: variables, locks, the program's config."""
+def settle(module: Module, *, declare: bool = True) -> None:
+    """Make everything below a module live in the current run: variables, locks, the program's config.
+
+    Args:
+        module: The outermost module.
+        declare: Whether the program is in use itself, and not only becoming a part of a graph.
+    """
     run = home = current_run()  # another one is home to variables that stay where they are
     core = core_of(module)
     if core.seal is Seal.FINAL and core.live_in() is run:
@@ -147,7 +154,8 @@ def settle(module: Module) -> None:
             home = variable.run
     for below in modules_below(module):
         record_lock(core_of(below), home)
-    core.declare(module, home)
+    if declare:
+        core.declare(module, home)
     core.live_in = weakref.ref(home)
 
 

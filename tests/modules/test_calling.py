@@ -127,6 +127,27 @@ def test_a_module_with_a_build_is_not_built_from_none() -> None:
     assert ec.wait(mirror(None)) is None
 
 
+def test_a_call_without_inputs_builds_and_runs() -> None:
+    class Clock(ec.Module):
+        async def build(self, input_schema: Any) -> None:
+            assert input_schema is None
+            self.ticks = self.add_variable(data_model=Number, name="ticks")
+
+        async def call(self) -> Any:
+            self.ticks.update({"number": self.ticks.get("number") + 1})
+            return self.ticks.to_json_data_model()
+
+    clock = Clock()
+    ec.wait(clock())
+    assert ec.wait(clock()).get("number") == 2
+
+
+def test_a_variable_may_be_passed_as_the_data_model_it_holds_now() -> None:
+    greet = Greet()
+    state = greet.add_variable({"name": "Ada"}, Name, name="who")
+    assert ec.wait(greet(state)).get("greeting") == "[friendly] hello Ada"
+
+
 def test_call_may_be_plain_or_async_and_return_any_structure_of_data_models() -> None:
     class Shapes(ec.Module):
         def call(self, inputs: Any) -> Any:

@@ -421,6 +421,13 @@ def test_the_first_call_declares_the_program_in_the_run_once(run: ec.Run) -> Non
     store.close()
 
 
+def test_a_program_that_only_became_a_part_of_another_is_not_declared(run: ec.Run) -> None:
+    x = ec.Input(data_model=Name, name="outer_input")
+    outer = ec.Program(inputs=x, outputs=ec.wait(greeting_program(name="inner")(x)), name="outer")
+    ec.wait(outer(Name(name="a")))
+    assert list(run.state.programs) == ["outer"]
+
+
 def test_a_program_that_cannot_be_saved_runs_all_the_same_and_the_run_says_why(run: ec.Run) -> None:
     x = ec.Input(data_model=Number)
     y = ec.wait(ec.Lambda(lambda inputs: inputs)(x))
