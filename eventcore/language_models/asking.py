@@ -38,6 +38,10 @@ _CONNECTION = frozenset(
 """Arguments that say how a model is reached, not what it is asked; they are no part of a request's identity."""
 
 
+_LONGEST_MESSAGE = 600
+"""Some libraries put a whole traceback into the text of an error."""
+
+
 class Connection(msgspec.Struct, frozen=True):
     """How a model is reached.
 
@@ -109,7 +113,8 @@ async def ask(
     kept = scrubbed(request, secrets)
 
     def shown(text: str) -> str:
-        return redacted_text(scrubbed(text, secrets))
+        text = redacted_text(scrubbed(text, secrets))
+        return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} …"
 
     async def call(ticket: Ticket) -> Outcome:
         digest = digest_of([kind, kept]) if connection.cache is not None else ""
