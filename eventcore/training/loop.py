@@ -79,7 +79,9 @@ class Fit:
         self.place = "before the first batch"
         self._succeeded = 0
         self._failed = 0
+        self._failed_now = 0
         self._first_error: BaseException | None = None
+        self._first_now: BaseException | None = None
         self._unused: dict[str, Variable] = {}
         self._began = 0
 
@@ -89,7 +91,7 @@ class Fit:
         reason = "failed"
         try:
             await self._begin()
-            for epoch in range(self.options.initial_epoch, self.options.epochs):
+            for epoch in range(self._first_epoch(), self.options.epochs):
                 await self._epoch(epoch)
                 if self.trainer.stop_training:
                     break
@@ -107,7 +109,14 @@ class Fit:
             reason = f"failed {self.place}: {type(error).__name__}"
             raise
         finally:
-            self._end(reason)
+            try:
+                listeners.close()
+            finally:
+                self._end(reason)
+
+    def _first_epoch(self) -> int:
+        """Where to begin; a callback may have taken up an earlier training."""
+        return max(self.options.initial_epoch, self.trainer.resume_epoch)
 
     async def single(self, step: int) -> list[float]:
         """Do one batch alone (`train_on_batch`) and return its rewards."""
@@ -168,6 +177,7 @@ class Fit:
             await self.optimizer.on_epoch_end(epoch, self.variables)
         if not self._succeeded and self._failed:
             raise self._hopeless()
+        self._report_failures(epoch)
         self._warn_unused()
         self.run.record(e.EpochEnded(*self.run.stamp(), epoch, _numbers(logs)), 64)
         await self.run.barrier()
@@ -268,7 +278,9 @@ class Fit:
                 self._succeeded += 1
             else:
                 self._failed += 1
+                self._failed_now += 1
                 self._first_error = self._first_error or item.error
+                self._first_now = self._first_now or item.error
         if not self._succeeded and self._failed >= HOPELESS:
             raise self._hopeless()
 
@@ -279,6 +291,17 @@ class Fit:
         )
         error.__cause__ = self._first_error
         return error
+
+    def _report_failures(self, epoch: int) -> None:
+        """Say how many examples failed in this epoch, and the first cause."""
+        if self._failed_now:
+            error = self._first_now
+            warnings.warn(
+                f"{self._failed_now} examples failed in epoch {epoch}, the first with {type(error).__name__}: {error}; "
+                "they were left out of the scores; run.events(kind='RolloutFailed') lists them",
+                stacklevel=5,
+            )
+        self._failed_now, self._first_now = 0, None
 
     def _warn_unused(self) -> None:
         """Say once which variables were never used in a way an optimizer can learn from."""

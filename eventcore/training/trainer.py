@@ -31,6 +31,7 @@ class Trainer:
         reward: The compiled reward, None before `compile`.
         measures: The compiled metrics.
         stop_training: Set it to True to end `fit` after the present batch.
+        resume_epoch: A callback sets it when training begins, to go on with that epoch.
         history: The `History` of the last `fit`.
     """
 
@@ -40,6 +41,7 @@ class Trainer:
         self.reward: CompiledReward | None = None
         self.measures = Measures([])
         self.stop_training = False
+        self.resume_epoch = 0
         self.history: Any = None
         self.compiled = False
         self._config: dict[str, Any] = {}
@@ -153,7 +155,7 @@ class Trainer:
             callbacks, add_history=True, add_progbar=True, program=self.program, verbose=verbose, epochs=epochs,
             steps=steps, metrics=self.known_logs(validation is not None),
         )  # fmt: skip
-        self.stop_training = False
+        self.stop_training, self.resume_epoch = False, 0
         self.history = listeners.history
         if epochs > initial_epoch:
             await Fit(self, source, validation, options).train(listeners)

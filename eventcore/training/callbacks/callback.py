@@ -48,7 +48,7 @@ class Callback:
         """Training begins; the variables are those the program has so far."""
 
     def on_train_end(self, logs: Logs) -> None:
-        """Training is done and the winner written; `logs` are those of the last epoch."""
+        """Training is done and the winner written; not called when an error ends it."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         """An epoch begins; 0 is the first."""

@@ -18,6 +18,7 @@ from eventcore.history.run import Run
 from eventcore.history.scope import current_run
 from eventcore.replay.spending import Spending, spending
 from eventcore.training.callbacks.callback import Callback, Logs
+from eventcore.training.callbacks.output import write_line
 
 _BAR_WIDTH = 24
 _REFRESHES = 8
@@ -133,16 +134,8 @@ class ProgbarLogger(Callback):
             self._bar = None
 
     def _write(self, line: str) -> None:
-        if self._file is None:
-            return
-        try:
-            try:
-                self._file.write(line + "\n")
-            except UnicodeEncodeError:
-                self._file.write(line.encode("ascii", "backslashreplace").decode() + "\n")
-            self._file.flush()
-        except (OSError, ValueError):
-            self._file = None  # closed, or nobody reads any more: no reason to end a training
+        if self._file is not None and not write_line(self._file, line):
+            self._file = None
 
 
 class _Pace:
