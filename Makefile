@@ -53,7 +53,7 @@ bench: $(VENV)/.dev ## print the table of figures
 	$(BIN)/python -m benchmarks
 
 crash: $(VENV)/.dev ## kill writers 10,000 times and count what was lost (must be 0)
-	$(BIN)/python tests/storage_crash/campaign.py --kills 10000
+	$(BIN)/python tests/crash/campaign.py --kills 10000
 
 clean: ## remove what these targets made; stores are left alone
 	rm -rf .venv .venv-newest build dist eventcore.egg-info htmlcov .coverage .coverage.* \
