@@ -25,7 +25,7 @@ from eventcore.language_models.asking import (
     warn_of,
 )
 from eventcore.language_models.conversation import as_conversation, for_provider
-from eventcore.language_models.litellm_library import cost_of, litellm_module, reasons
+from eventcore.language_models.litellm_library import arguments_for_tools, cost_of, litellm_module, reasons
 from eventcore.language_models.providers import (
     address_of,
     provider_of,
@@ -316,6 +316,8 @@ class Question:
             arguments["tools"] = self._tools
         if self._schema is not None:
             arguments |= structured_arguments(model, self._schema)
+        if arguments.get("tools"):
+            arguments |= arguments_for_tools()
         if self._streaming:
             arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         key = idempotency_key(ticket, unusable) if provider_of(model) in _KNOW_IDEMPOTENCY else None

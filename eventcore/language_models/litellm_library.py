@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import warnings
+from importlib.util import find_spec
 from typing import Any, cast
 
 from eventcore.errors import Unavailable
@@ -70,3 +71,13 @@ def provider_in_library(model: str) -> str:
         return str(litellm_module().get_llm_provider(model)[1])
     except Exception:
         return ""
+
+
+def arguments_for_tools() -> dict[str, Any]:
+    """Return what has to be passed beside tools.
+
+    Recent litellm looks for MCP servers among the tools, with a package it does not install; where that is
+    missing every call with tools would fail.
+    """
+    handler = "litellm.responses.mcp.chat_completions_handler"
+    return {"_skip_mcp_handler": True} if find_spec("mcp") is None and find_spec(handler) is not None else {}

@@ -287,6 +287,7 @@ def _completion(body: JsonDict, reply: Reply) -> JsonDict:
         "choices": [
             {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else reply.finish}
         ],
+        "service_tier": "default",
         "usage": _usage(reply),
     }
 
