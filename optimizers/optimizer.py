@@ -68,6 +68,10 @@ class OptimizerState(DataModel):
 class Optimizer:
     """Base of all optimizers.
 
+    Attributes:
+        state: Its variable, None before `compile`.
+        tries_in_training: Set by `fit` when nothing is held out: a proposal is tried on the next batch.
+
     Args:
         population_size: How many candidates of a variable survive an epoch; at least 1.
         sampling_temperature: Temperature of the choice of the variable to work on; above 0.
@@ -106,6 +110,8 @@ class Optimizer:
         self.state: Variable | None = None
         self._trials = Trials()
         self._candidates: dict[str, Candidates] = {}
+        self.tries_in_training = False
+        self._untried = False
 
     # --- what a subclass writes ----------------------------------------------------------------
 
@@ -232,6 +238,7 @@ class Optimizer:
                 f"cannot propose {', '.join(forbidden)}: these are bookkeeping; propose own fields"
             )
         seq = variable.record_proposal(dict(fields), strategy, list(parents), list(sources))
+        self._untried = True
         count = self._built().peek("proposals").get(variable.path, 0) + 1
         self._built().record_patch(["proposals"], p.SET, [variable.path, count])
         return seq
@@ -291,6 +298,9 @@ class Optimizer:
 
     async def on_batch_begin(self, step: int, epoch: int, trainable_variables: Sequence[Variable]) -> None:
         """Write the candidates the batch starts from: a random kept trial, or seed candidates before there is one."""
+        if self.tries_in_training and self._untried:
+            self._untried = False
+            return
         kept = self._trials.kept(self.population_size)
         rng = self.random("start", step)
         if kept and self._place_trial(rng.choice(kept), trainable_variables, "start of a batch"):
@@ -339,6 +349,10 @@ class Optimizer:
             value = trainable_variable.raw_value()
             trainable_variable.update(entry_fields(fields, value))
 
+    def was_tried(self, trainable_variables: Sequence[Variable]) -> bool:
+        """Whether the present combination was ever evaluated."""
+        return self._trials.knows(combination(trainable_variables))
+
     async def record_trial(self, trainable_variables: Sequence[Variable], reward: float, count: int) -> None:
         """Remember that the present combination scored `reward` on average over `count` rollouts."""
         index, row = self._trials.add(combination(trainable_variables), reward, count, self.epochs)
@@ -359,8 +373,9 @@ class Optimizer:
             self._built().record_patch(["trials"], p.APPEND, [row])
 
     async def on_batch_end(self, step: int, epoch: int, trainable_variables: Sequence[Variable]) -> None:
-        """Write the best trial so far and count the iteration."""
-        self.write_best(trainable_variables, "best so far")
+        """Write the best trial so far and count the iteration; a proposal still to be tried stays."""
+        if not (self.tries_in_training and self._untried):
+            self.write_best(trainable_variables, "best so far")
         self.increment_iterations()
 
     async def on_validation_begin(self, epoch: int, trainable_variables: Sequence[Variable]) -> None:
@@ -371,6 +386,7 @@ class Optimizer:
 
     async def on_epoch_end(self, epoch: int, trainable_variables: Sequence[Variable]) -> None:
         """Choose each variable's population, write the winning combination, remember it in the history."""
+        self._untried = False
         self.write_best(trainable_variables, f"winner of epoch {epoch}")
         needed = [trial.parts for trial in self._trials.kept(self.population_size)]
         for variable in trainable_variables:

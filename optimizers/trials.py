@@ -90,6 +90,10 @@ class Trials:
         trial.validated = total
         return index, msgspec.to_builtins(trial)
 
+    def knows(self, parts: dict[str, str]) -> bool:
+        """Whether this combination was ever evaluated."""
+        return _identity(parts) in self._places
+
     def estimate(self, trial: Trial) -> float:
         """Return the mean of a trial's small samples, drawn towards the overall mean while they are few."""
         overall = self._sum / self._count if self._count else 0.0

@@ -154,6 +154,7 @@ class Fit:
         for variable in self.variables:
             close_leftovers(variable, "left over from an earlier call")
         self.listeners.on_train_begin({})
+        self.optimizer.tries_in_training = self.held_out is None
         with caused_by(self._began):
             await self.optimizer.on_train_begin(self.variables, reset=self.options.reset)
 
@@ -235,8 +236,9 @@ class Fit:
         used = [variable for variable in self.variables if variable.peek("nb_visit")]
         for variable in used:
             self._unused.pop(variable.path, None)
-        if self.held_out is None and scored:
-            # Nothing is held out: the training rewards judge the combination the batch ran with.
+        if scored and (self.held_out is None or not self.optimizer.was_tried(self.variables)):
+            # The training rewards judge the combination the batch ran with when nothing is held out; and else,
+            # once, the one training began with, so that it can win.
             await self._count_candidates(step, list(scored.values()))
         await self.optimizer.propose_new_candidates(
             step, used, [item.example.x for item in rolled], _targets(rolled), [item.output for item in rolled],

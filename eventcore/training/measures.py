@@ -22,10 +22,18 @@ class Measures:
 
     def __init__(self, metrics: Sequence[Any]) -> None:
         self.metrics = list(metrics)
+        self._beside: Measures | None = None
 
     def fresh(self) -> Measures:
-        """Return the same metrics with nothing in them."""
-        return Measures([type(metric).from_config(metric.get_config()) for metric in self.metrics])
+        """Return the same metrics with nothing in them, for scores beside the training."""
+        if self._beside is None:
+            made = [
+                type(metric).from_config({**metric.get_config(), "scope": f"{metric.scope}_validation"})
+                for metric in self.metrics
+            ]
+            self._beside = Measures(made)
+        self._beside.reset()
+        return self._beside
 
     async def update(self, rolled: Sequence[Rolled]) -> None:
         """Show the metrics what became of some examples; failed ones are left out."""

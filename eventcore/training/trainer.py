@@ -86,11 +86,12 @@ class Trainer:
         self.optimizer, self.reward = chosen, compiled
         if chosen is not None:
             chosen.set_program(self.program)
+            chosen.build([])
         self._config = {
-            "optimizer": optimizer,
-            "reward": reward,
+            "optimizer": chosen,
+            "reward": _compiled_rewards(reward, compiled),
             "reward_weights": reward_weights,
-            "metrics": metrics,
+            "metrics": list(self.measures.metrics) or None,
         }
         self.compiled, self.stop_training = True, False
 
@@ -380,6 +381,15 @@ SINGLE_STEP = FitOptions(
     max_concurrency=MAX_CONCURRENCY,
     reset=False,
 )
+
+
+def _compiled_rewards(given: Any, compiled: CompiledReward | None) -> Any:
+    """Return the reward objects in the form they were given in."""
+    if compiled is None:
+        return None
+    if isinstance(given, dict):
+        return dict(zip(compiled.output_names, compiled.rewards, strict=True))
+    return compiled.rewards if isinstance(given, (list, tuple)) else compiled.rewards[0]
 
 
 def _validation(source: Examples | Stream, split: float, data: Any) -> Examples | Stream | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from eventcore.errors import WrongType
@@ -11,9 +12,15 @@ from eventcore.saving.registry import register_class
 from eventcore.training.masking import Masks
 from eventcore.variables import Variable, name_scope
 
+_given_scope: ContextVar[str | None] = ContextVar("eventcore_metric_scope", default=None)
+"""Scope of the state of a metric that is made from a config; one made by its class chooses its own."""
+
 
 class Metric:
     """Base of metrics. Override `async update_state(self, y_true, y_pred)` and `result(self)`.
+
+    Attributes:
+        scope: First part of the paths of its state, unique among the metrics of a session.
 
     Args:
         name: Its name; None for the class's in snake case.
@@ -40,7 +47,7 @@ class Metric:
     ) -> None:
         self.name = name if name is not None else snake_case(type(self).__name__)
         self.masks = Masks(in_mask, out_mask, in_mask_pattern, out_mask_pattern)
-        self._scope = auto_name(f"metric_{self.name}")
+        self.scope: str = _given_scope.get() or auto_name(f"metric_{self.name}")
         self._variables: list[Variable] = []
         self._beginnings: list[dict[str, Any]] = []
 
@@ -53,7 +60,7 @@ class Metric:
         self, initializer: Any = None, data_model: Any = None, name: str | None = None
     ) -> Variable:
         """Create a piece of state; arguments as in `Variable`, defaults are needed to reset it."""
-        with name_scope(self._scope):
+        with name_scope(self.scope):
             variable = Variable(initializer, data_model, trainable=False, name=name)
         self._variables.append(variable)
         self._beginnings.append(variable.get_json())
@@ -85,12 +92,17 @@ class Metric:
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
-        return {"name": self.name, **self.masks.get_config()}
+        return {"name": self.name, "scope": self.scope, **self.masks.get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a metric from its config, with nothing in it."""
-        return cls(**config)
+        """Make a metric from its config, with nothing in it; its state has the paths it had."""
+        arguments = dict(config)
+        token = _given_scope.set(arguments.pop("scope", None))
+        try:
+            return cls(**arguments)
+        finally:
+            _given_scope.reset(token)
 
 
 Function = Callable[..., Any]
