@@ -8,6 +8,7 @@ from typing import Any, cast
 from eventcore.errors import DuplicateName, InvalidValue, TrackerLocked
 from eventcore.models.symbolic import SymbolicDataModel
 from eventcore.modules.building import finish
+from eventcore.modules.construction import making
 from eventcore.modules.input import Input, InputModule
 from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
@@ -155,7 +156,8 @@ class Sequential(Program):
         """Make the graph as it was, from what every module returned then, without running one."""
         outputs = config.get("outputs", [])
         if outputs and len(outputs) == len(self._sequence) and not self.built:
-            start = self._start(config.get("input_schema"))
+            with making(core_of(self)):  # so that the input gets the name it had
+                start = self._start(config.get("input_schema"))
             end: Any = start
             for module, written in zip(self._sequence, outputs, strict=True):
                 end = recorded(module, (end,), {}, read_outputs(written))

@@ -15,8 +15,7 @@ import eventcore.modules.core
 import eventcore.programs  # noqa: F401
 from eventcore.errors import ConfigMismatch, InvalidValue, NotFound, SchemaMismatch
 from eventcore.history.run import Run
-from eventcore.history.scope import in_run, process_scope
-from eventcore.history.store import MEMORY_LIMIT, Store
+from eventcore.history.scope import in_run
 from eventcore.history.store import open as open_store
 from eventcore.models.validation import validator_for
 from eventcore.modules.calling import settle
@@ -24,6 +23,7 @@ from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
 from eventcore.modules.ownership import modules_below
 from eventcore.saving.comparison import same_structure
+from eventcore.saving.memory_runs import run_in_memory
 from eventcore.saving.program_record import SavedProgram, place_of, saved_variables, variables_of
 from eventcore.saving.reading import deserialize_object
 from eventcore.variables.scope import at_path
@@ -95,15 +95,6 @@ def move(program: Module, run: Run, origin: str, stay: Stay | None = None) -> No
         settle(program)
     for variable in variables:
         variable.stays = stay
-
-
-def run_in_memory(name: str, seed: int, store: Store | None = None) -> Run:
-    """Open a run in memory that is current nowhere."""
-    home = open_store("memory:", limit=MEMORY_LIMIT) if store is None else store
-    before = process_scope.run
-    run = home.run(name, seed=seed, resume=True)
-    run.before, process_scope.run = before, before
-    return run
 
 
 # --- what fits ---------------------------------------------------------------------------------

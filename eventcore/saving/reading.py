@@ -7,13 +7,14 @@ says so, apart from the `from_config` of a registered class.
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
-from eventcore.errors import ConfigMismatch, InvalidValue, WrongType
+from eventcore.errors import ConfigMismatch, DuplicateName, EventcoreError, InvalidValue, WrongType
+from eventcore.history.run import Run
+from eventcore.history.scope import current_run, in_run
 from eventcore.history.values import copy_json
 from eventcore.models.conversion import schema_of
 from eventcore.models.json_data_model import JsonDataModel
@@ -24,18 +25,32 @@ from eventcore.modules.construction import restoring
 from eventcore.modules.module import Module
 from eventcore.saving import registry
 from eventcore.saving.comparison import same_structure
+from eventcore.saving.memory_runs import run_in_memory
 from eventcore.saving.writing import LIVE
 from eventcore.variables.scope import at_path
+from eventcore.variables.staying import Stay
 
 JsonDict = dict[str, Any]
 
-_shared: ContextVar[dict[int, Any] | None] = ContextVar("eventcore_reading", default=None)
+
+class _Session:
+    """What one outermost `deserialize_object` has made so far."""
+
+    def __init__(self) -> None:
+        self.shared: dict[int, Any] = {}
+        self.modules: list[Module] = []
+
+
+_session: ContextVar[_Session | None] = ContextVar("eventcore_reading", default=None)
 
 
 def deserialize_object(
     config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
 ) -> Any:
     """Make the object that `serialize_object` turned into JSON.
+
+    A module's variables live in the current run; where other variables in use have their paths, in a run in
+    memory until those are gone.
 
     Args:
         config: What `serialize_object` returned. What is an object already is returned as it is.
@@ -49,20 +64,29 @@ def deserialize_object(
         WrongType: A class's `from_config` refuses the arguments.
     """
     del safe_mode
-    with registry.CustomObjectScope(custom_objects) if custom_objects else nullcontext(), _session():
-        return _read(config, in_config=False)
+    with registry.CustomObjectScope(custom_objects) if custom_objects else nullcontext():
+        if _session.get() is not None:
+            return _read(config, in_config=False)
+        try:
+            return _read_all(config, None)
+        except DuplicateName:
+            run = current_run()
+            return _read_all(config, run_in_memory(run.name, run.seed))
 
 
-@contextmanager
-def _session() -> Generator[None]:
-    if _shared.get() is not None:
-        yield
-        return
-    token = _shared.set({})
+def _read_all(config: Any, home: Run | None) -> Any:
+    """Make everything, in a run beside the current one if one is given."""
+    session, stay = _Session(), Stay(always=False)
+    token = _session.set(session)
     try:
-        yield
+        with nullcontext() if home is None else in_run(home):
+            made = _read(config, in_config=False)
     finally:
-        _shared.reset(token)
+        _session.reset(token)
+    for module in session.modules if home is not None else ():
+        for variable in module.variables:
+            variable.stays = stay
+    return made
 
 
 def _read(value: Any, in_config: bool) -> Any:
@@ -90,14 +114,10 @@ def _read(value: Any, in_config: bool) -> Any:
 def _special(name: str, config: Any, in_config: bool) -> Any:
     try:
         return _SPECIAL[name](config, lambda item: _read(item, in_config))
-    except (KeyError, binascii.Error, UnicodeError) as error:
-        raise InvalidValue(
-            f"cannot read a saved {name.strip('_')}: {error!r}; its config is {config!r}"
-        ) from error
-    except (TypeError, AttributeError) as error:
-        if isinstance(error, WrongType):
-            raise
-        raise InvalidValue(f"cannot read a saved {name.strip('_')} from {config!r}: {error}") from error
+    except EventcoreError:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidValue(f"cannot read a saved {name.strip('_')} from {config!r}: {error!r}") from error
 
 
 Reader = Callable[[Any], Any]
@@ -193,9 +213,9 @@ def _module(value: JsonDict) -> str | None:
 
 
 def _object(value: JsonDict) -> Any:
-    shared, number = _shared.get(), value.get("shared_object_id")
-    if shared is not None and number in shared:
-        return shared[number]
+    session, number = _session.get(), value.get("shared_object_id")
+    if session is not None and number in session.shared:
+        return session.shared[number]
     cls = registry.find(_module(value), value["class_name"], _registered(value))
     if not isinstance(value["config"], dict):
         raise InvalidValue(
@@ -203,8 +223,11 @@ def _object(value: JsonDict) -> Any:
             + (f" ({value['unsaved']})" if "unsaved" in value else "")
         )
     made = _made(cls, value)
-    if shared is not None and isinstance(number, int):
-        shared[number] = made
+    if session is not None:
+        if isinstance(number, int):
+            session.shared[number] = made
+        if isinstance(made, Module):
+            session.modules.append(made)
     for key, method in (("build_config", "build_from_config"), ("compile_config", "compile_from_config")):
         if value.get(key) is not None and hasattr(made, method):
             getattr(made, method)(_read(value[key], in_config=True))
@@ -225,8 +248,8 @@ def _made(cls: Any, value: JsonDict) -> Any:
         if isinstance(error, WrongType):
             raise
         raise WrongType(
-            f"cannot make {value['class_name']} from its config: {error}; the arguments saved are "
-            f"{', '.join(config) or 'none'}"
+            f"cannot make {value['class_name']} of {value.get('module') or '__main__'} from its config with the class "
+            f"of that name in {cls.__module__}: {error}; the arguments saved are {', '.join(config) or 'none'}"
         ) from error
 
 

@@ -164,18 +164,47 @@ def test_a_load_reads_at_a_seq_or_label_and_writes_nothing_into_what_it_read(tmp
     assert {path: path.read_bytes() for path in (tmp_path / "runs").glob("data*")} == before
 
 
-def test_a_loaded_program_takes_the_place_of_one_in_use_and_the_other_can_still_be_read(
-    tmp_path: Path,
+def test_a_program_loaded_beside_one_in_use_is_a_second_one_and_neither_disturbs_the_other(
+    tmp_path: Path, run: ec.Run
 ) -> None:
     program = used(graph())
-    before = values(program)
     program.save(tmp_path / "p.json")
     loaded = ec.Program.load(tmp_path / "p.json")
-    ec.wait(loaded(Name(name="Bob")))
-    assert values(program) == before
-    assert values(loaded) != before
-    with pytest.raises(ec.errors.DuplicateName, match="another variable of this path is in use"):
-        program.variables[0].update({"persona": "x"})
+    start, head = values(program), run.head
+    loaded.variables[0].update({"persona": "second"})
+    assert ec.wait(loaded(Name(name="Bob"))).get("greeting") == "[second] hello Bob"
+    assert (values(program), run.head) == (start, head)
+    assert ec.wait(program(Name(name="Bob"))).get("greeting") == "[pirate] hello Bob"
+    program.variables[0].update({"persona": "first"})
+    assert (program.variables[0].get("persona"), loaded.variables[0].get("persona")) == ("first", "second")
+    loaded.save(tmp_path / "second.json")
+    assert values(ec.Program.load(tmp_path / "second.json")) == values(loaded)
+
+
+def test_a_loaded_program_moves_to_the_current_run_once_the_other_is_gone(
+    tmp_path: Path, run: ec.Run
+) -> None:
+    program = used(graph())
+    program.save(tmp_path / "p.json")
+    program = ec.Program.load(tmp_path / "p.json")
+    assert all(variable.run is not run for variable in program.variables)
+    ec.wait(program(Name(name="Bob")))
+    assert all(variable.run is run for variable in program.variables)
+    assert run.state.variables[program.variables[1].path]["count"] == 2
+
+
+def test_whoever_loads_beside_a_program_in_a_store_on_disk_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ec.open(tmp_path / "runs").run("a"):
+        program = used(graph())
+        program.save(tmp_path / "runs")
+        beside = ec.Program.load(tmp_path / "runs")
+        assert "lives in memory beside it" in capfd.readouterr().err
+        assert account(beside) == account(program)
+    with ec.open("memory:").run("b"):
+        ec.Program.load(tmp_path / "runs")
+    assert capfd.readouterr().err == ""
 
 
 def test_to_json_and_program_from_json_are_the_file_without_the_file(tmp_path: Path) -> None:
