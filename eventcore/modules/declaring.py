@@ -40,7 +40,7 @@ def declare_variable(
             )
         )
     if name is None:
-        name = _free_name(f"variable_{core.name}", {held.name for held in core.tracker.members("variables")})
+        name = core.tracker.free_name(f"variable_{core.name}")
     with scope_of(module):
         variable = Variable(
             initializer=initializer,
@@ -51,11 +51,3 @@ def declare_variable(
         )
     core.tracker.add(variable)
     return variable
-
-
-def _free_name(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 0
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name

@@ -41,6 +41,7 @@ class Tracker:
         self._holders: dict[str | int, Any] = {}
         self._linked: dict[int, Any] = {}
         self._fixed = False
+        self._names: set[str] = set()
 
     def members(self, kind: str | None = None) -> list[Any]:
         """What is held directly, each once, in order; of one kind if given."""
@@ -57,6 +58,16 @@ class Tracker:
     def holds(self, name: str) -> bool:
         """Whether an attribute holds something tracked or a tracked container."""
         return name in self._holders
+
+    def free_name(self, wanted: str) -> str:
+        """Give a name for a variable that none of the module had before, even one that was let go since."""
+        taken = self._names | {variable.name for variable in self.members("variables")}
+        name, number = wanted, 0
+        while name in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._names.add(name)
+        return name
 
     def add(self, item: Any) -> None:
         """Hold something that no attribute holds yet.
@@ -146,11 +157,11 @@ class Tracker:
     def checkpoint(self) -> Undo:
         """Remember what is held and all attributes; the result puts them back."""
         owner = self._owner()
-        holders = dict(self._holders)
+        holders, names = dict(self._holders), set(self._names)
         attributes = dict(owner.__dict__) if owner is not None else {}
 
         def undo() -> None:
-            self._holders = holders
+            self._holders, self._names = holders, names
             if owner is not None:
                 owner.__dict__.clear()
                 owner.__dict__.update(attributes)
