@@ -33,24 +33,24 @@ class CompiledReward:
     """
 
     def __init__(self, reward: Any, weights: Weights, output_names: Sequence[str]) -> None:
-        from eventcore.training import rewards
+        from eventcore.training.rewards import get
 
         self.several = isinstance(reward, (list, tuple, dict))
         self.output_names = list(output_names)
         if not self.several:
-            self.rewards: list[Any] = [rewards.get(reward)]
+            self.rewards: list[Any] = [get(reward)]
             self.weights = [1.0]
             if weights is not None:
                 self.weights = (
                     _aligned(weights, ["reward"], "reward_weights") if len(_values(weights)) == 1 else []
                 )
             if not self.weights:
-                self.rewards = [rewards.get(reward) for _ in self.output_names]
+                self.rewards = [get(reward) for _ in self.output_names]
                 self.weights = _aligned(weights, self.output_names, "reward_weights")
                 self.several = True
             return
         self.rewards = [
-            None if item is None else rewards.get(item) for item in _in_order(reward, self.output_names)
+            None if item is None else get(item) for item in _in_order(reward, self.output_names)
         ]
         self.weights = _aligned(weights, self.output_names, "reward_weights")
 
@@ -95,11 +95,11 @@ class CompiledReward:
 
     def get_config(self) -> Any:
         """Return the configs of the rewards."""
-        from eventcore.training import rewards
+        from eventcore.training.rewards import serialize
 
         if not self.several:
-            return rewards.serialize(self.rewards[0])
-        return [None if reward is None else rewards.serialize(reward) for reward in self.rewards]
+            return serialize(self.rewards[0])
+        return [None if reward is None else serialize(reward) for reward in self.rewards]
 
 
 def finite(value: Any) -> float:

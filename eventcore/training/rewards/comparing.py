@@ -80,9 +80,9 @@ class CosineSimilarity(Reward):
         out_mask_pattern: str | None = None,
     ) -> None:
         super().__init__(name, "mean", in_mask, out_mask, in_mask_pattern, out_mask_pattern)
-        from eventcore.language_models import get_embedding_model
+        from eventcore.language_models import as_embedding_model
 
-        self.embedding_model = get_embedding_model(embedding_model)
+        self.embedding_model = as_embedding_model(embedding_model)
         self.axis = axis
 
     async def call(self, y_true: Any, y_pred: Any) -> Any:
