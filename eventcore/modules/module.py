@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Self, cast
 
 from eventcore.errors import InvalidValue
+from eventcore.models.naming import auto_name
 from eventcore.modules import building, construction, ownership
 from eventcore.modules.calling import call_module, refuse_missing_call
 from eventcore.modules.declaring import declare_variable
@@ -20,7 +21,7 @@ from eventcore.modules.internals import ModuleCore, core_of, ready_core
 from eventcore.modules.picking import pick
 from eventcore.modules.tracker import Tracker, never_walk
 from eventcore.saving.registry import register_class
-from eventcore.variables.scope import check_name
+from eventcore.variables.scope import check_name, name_scope
 from eventcore.variables.variable import Variable
 from eventcore.variables.views import RecordingDict, RecordingList
 
@@ -259,11 +260,14 @@ class Module:
             return cls(**given)
 
     def clone(self, name: str | None = None) -> Self:
-        """Make another module with the same config, fresh variables, and another name."""
-        config = {**self.get_config(), "name": name}
-        if name is None:
-            config.pop("name")
-        return type(self).from_config(config)
+        """Make another module with the same config, fresh variables, and another name.
+
+        Modules among its arguments are cloned as well; they keep their names, below the clone's in the path.
+        """
+        name = auto_name(type(self).__name__) if name is None else name
+        with name_scope(name):
+            config = {key: _cloned(value) for key, value in self.get_config().items()}
+        return type(self).from_config({**config, "name": name})
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Return what `build_from_config` needs, None before the module is built."""
@@ -318,6 +322,16 @@ ownership.track_type(Variable, "variables")
 ownership.track_type(Module, "modules")
 never_walk(RecordingDict)
 never_walk(RecordingList)
+
+
+def _cloned(value: Any) -> Any:
+    if isinstance(value, Module):
+        return value.clone(name=value.name)
+    if isinstance(value, dict):
+        return {key: _cloned(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(_cloned(item) for item in value)
+    return value
 
 
 def _is_descriptor(cls: type, name: str) -> bool:

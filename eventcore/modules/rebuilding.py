@@ -43,7 +43,7 @@ def rebuild(module: Module, config: dict[str, Any]) -> None:
         InsideRunningLoop: Its `build` waits for something, and an event loop is running here.
     """
     core = ready_core(module, "build it from its config")
-    if "parent_path" in config:
+    if "parent_path" in config and not core.parent_path:  # a clone has a scope of its own
         move(core, config["parent_path"])
     if config.get("built", True) and not core.built:
         structure = config.get("input_schema")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Self, cast
 
 from eventcore.errors import GraphError
+from eventcore.models.naming import auto_name
 from eventcore.models.symbolic import SymbolicDataModel
 from eventcore.modules.input import InputModule
 from eventcore.modules.module import Module
@@ -18,6 +19,7 @@ from eventcore.modules.structure import leaves, map_structure
 from eventcore.modules.tracing import recorded
 from eventcore.programs.graph import Graph, Key, key_of
 from eventcore.programs.program import Program
+from eventcore.variables.scope import name_scope
 
 Config = dict[str, Any]
 Place = tuple[str, int, int]
@@ -35,6 +37,20 @@ class Functional(Program):
             return super().get_config()
         base = {"name": self.name, "description": self.description, "trainable": self.trainable}
         return {**base, **_Writer(graph).config()}
+
+    def clone(self, name: str | None = None) -> Self:
+        """Make another program with the same graph, fresh modules and variables, and another name.
+
+        The modules keep their names, below the clone's in the path.
+        """
+        if self._graph is None:
+            return super().clone(name)
+        name = auto_name(type(self).__name__) if name is None else name
+        config = self.get_config()
+        with name_scope(name):
+            inputs, outputs = _Reader(config).ends()
+        base = {"description": self.description, "trainable": self.trainable}
+        return type(self)(inputs=inputs, outputs=outputs, name=name, **base)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:

@@ -106,6 +106,21 @@ def test_a_program_is_the_same_after_saving_and_loading(kind: str, form: str, tm
         assert shown(ec.wait(loaded(data))) == expected
 
 
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_clone_is_the_same_program_with_variables_of_its_own(kind: str) -> None:
+    make, data = PROGRAMS[kind]
+    program = make()
+    expected = shown(ec.wait(program(data)))
+    clone = program.clone(name="clone")
+    assert shown(ec.wait(clone(data))) == expected
+    mine, others = {v.path for v in program.variables}, {v.path for v in clone.variables}
+    assert (
+        len(mine) == len(others) and not mine & others and all(path.startswith("clone/") for path in others)
+    )
+    assert [type(module) for module in clone.modules] == [type(module) for module in program.modules]
+    assert program.clone().name != program.name
+
+
 class Tree(ec.Program):
     """Three levels of modules, each with a variable that can be trained."""
 
