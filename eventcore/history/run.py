@@ -42,6 +42,10 @@ class Guard(Protocol):
         """Raise `UnrecordedMutation` if the value is not what the log says."""
         ...
 
+    def intact(self) -> bool:
+        """Whether the value is what the events noted say; cheaper than `check`, and restores nothing."""
+        ...
+
 
 class Run(RunReader):
     """One run of a store.
@@ -192,7 +196,10 @@ class Run(RunReader):
     def _grow(self, log: Log) -> None:
         """Take a snapshot when one is due, and hold the caller while the buffer is full."""
         with log.lock:
-            if due(self._grown, self._state_size) and self._folded == log.head:
+            if not all(guard.intact() for guard in list(self.guards.values())):
+                # Something went behind the views: no snapshot of that. The next barrier says so.
+                self._grown //= 2
+            elif due(self._grown, self._state_size) and self._folded == log.head:
                 encoded = encode_state(self._live)
                 self._state_size = len(encoded)
                 if due(self._grown, self._state_size):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import StaleView, UnrecordedMutation
 from eventcore.history import events as e
+from eventcore.history import patches as p
 from eventcore.history.codec import decode_json, encoder
 from eventcore.history.run import Run
 from eventcore.history.state import PredictionRecord, State, VariableState, fold
@@ -23,21 +24,27 @@ if TYPE_CHECKING:
     from eventcore.variables.variable import Variable
 
 View = RecordingDict | RecordingList
+_ALWAYS_FITS = {p.APPEND, p.EXTEND, p.MERGE, p.CLEAR}
+"""What can be done to a field's own container whatever is in it."""
 
 
 class Exposure:
     """A field whose container was handed out: what it was then, and the events that changed it since."""
 
-    __slots__ = ("_events", "_limit", "_number", "baseline")
+    __slots__ = ("_events", "_limit", "_number", "_state", "baseline")
 
     def __init__(self, number: int, baseline: bytes) -> None:
         self.baseline = baseline
         self._number = number
         self._events: list[e.Event] = []
         self._limit = max(1024, len(baseline) // 64)
+        self._state: State | None = None
 
     def note(self, field: str, event: e.Event) -> None:
         """Take note of a recorded change; folded into the baseline now and then, so that memory stays bounded."""
+        if self._state is not None:
+            fold(self._state, [event])
+            return
         self._events.append(event)
         if len(self._events) >= self._limit:
             self.baseline = self.expected(field)
@@ -46,12 +53,27 @@ class Exposure:
 
     def expected(self, field: str) -> bytes:
         """Return what the field must be now, as MessagePack."""
-        if not self._events:
+        if self._state is None and not self._events:
             return self.baseline
+        state = self._state or self._folded(field)
+        return encoder.encode(state.slot(self._number).value.get(field))
+
+    def _folded(self, field: str) -> State:
         state = State()
-        slot = state.only(self._number, {field: decode_json(self.baseline)})
-        fold(state, self._events)
-        return encoder.encode(slot.value.get(field))
+        state.only(self._number, {field: decode_json(self.baseline)})
+        return fold(state, self._events)
+
+    def fits(self, view: View, path: list[str | int], op: int, args: list[Any]) -> bool:
+        """Whether the log has a container like `view` at a path, so that a change of it can be folded."""
+        if self._state is None:
+            self._state, self._events = self._folded(str(path[0])), []
+        try:
+            place = self._state.slot(self._number).container(path)
+        except (LookupError, TypeError):
+            return False
+        if not isinstance(place, dict if isinstance(view, dict) else list) or len(place) != len(view):
+            return False
+        return not (op == p.DELETE and isinstance(place, dict)) or args[0] in place
 
 
 class Binding:
@@ -62,11 +84,12 @@ class Binding:
         root: The whole value.
         slot: Where it lives in the live state.
         run: The run it lives in.
+        exposed: The fields whose containers were handed out.
     """
 
     def __init__(self, variable: Variable, path: str, run: Run, slot: VariableState) -> None:
         self._variable = weakref.ref(variable)
-        self._exposed: dict[str, Exposure] = {}
+        self.exposed: dict[str, Exposure] = {}
         self.path = path
         self.run = run
         self.slot = slot
@@ -91,7 +114,7 @@ class Binding:
             for record in self.root.get(field, ()):
                 if isinstance(record, RecordingDict):
                     record.rollout = None
-        exposed, self._exposed = list(self._exposed), {}
+        exposed, self.exposed = list(self.exposed), {}
         for field in exposed:
             if field in self.root:
                 self.expose(field)
@@ -112,20 +135,39 @@ class Binding:
 
     def expose(self, field: str) -> None:
         """Watch a field from now on: its container was handed out."""
-        if field not in self._exposed:
-            self._exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
+        if field not in self.exposed:
+            self.exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
             self.run.guards[id(self)] = self
 
+    def require_fit(self, view: View, path: list[str | int], op: int, args: list[Any]) -> None:
+        """Refuse a change that the log could not be folded with, because something went behind the views before.
+
+        Raises:
+            UnrecordedMutation: The container is not the one the log knows; the log's value is restored.
+        """
+        if not path or (len(path) == 1 and (op in _ALWAYS_FITS or (op == p.SET and isinstance(view, dict)))):
+            return
+        exposure = self.exposed.get(str(path[0]))
+        if exposure is not None and not exposure.fits(view, path, op, args):
+            self.check()
+
+    def intact(self) -> bool:
+        """Whether everything handed out is what was noted, so that a snapshot may be taken of it."""
+        return not self.run.live.has(self.slot.number) or all(
+            _encoded(self.root.get(field)) == exposure.expected(field)
+            for field, exposure in list(self.exposed.items())
+        )
+
     def note(self, event: e.Event, fields: Any) -> None:
-        """Take note of a recorded change of some fields (None: of all)."""
-        for field, exposure in self._exposed.items():
+        """Take note of a change of some fields (None: of all) that is about to be recorded."""
+        for field, exposure in self.exposed.items():
             if fields is None or field in fields:
                 exposure.note(field, event)
 
     def expose_anew(self) -> None:
         """Take what is handed out as it is now: a step of training moved records between fields."""
-        for field in self._exposed:
-            self._exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
+        for field in self.exposed:
+            self.exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
 
     def check(self) -> None:
         """Compare what was handed out with the log: called at every barrier.
@@ -136,17 +178,15 @@ class Binding:
         if self.run.live.has(self.slot.number):
             suspects = [
                 field
-                for field, exposure in list(self._exposed.items())
+                for field, exposure in list(self.exposed.items())
                 if _encoded(self.root.get(field)) != exposure.expected(field)
             ]
             wrong = self._restore(suspects) if suspects else []
             # No local name may hold a view here: it would count as somebody else's reference.
-            held = [field for field in self._exposed if _is_held(self.root, field)]
+            held = [field for field in self.exposed if _is_held(self.root, field)]
         else:  # another variable took the place
             wrong, held = [], []
-        self._exposed = {
-            field: Exposure(self.slot.number, encoder.encode(self.root[field])) for field in held
-        }
+        self.exposed = {field: Exposure(self.slot.number, encoder.encode(self.root[field])) for field in held}
         if not held:
             self.run.guards.pop(id(self), None)
         if wrong:

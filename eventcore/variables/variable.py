@@ -185,6 +185,7 @@ class Variable(Operators):
             run.record(e.FieldRead(*run.stamp(), 0, None))  # raises, saying why it cannot be written
         old = self._run
         old.live  # noqa: B018 - catches up after an interrupt before the value is copied
+        self._binding.check()
         value = plain(self._root)
         run.require_free(self._path, self)
         origin = origin or f"run {old.name!r} of {old.store.url} at seq {old.head}"
@@ -308,8 +309,8 @@ class Variable(Operators):
             return
         run, size = self._run, _size(payload)
         event = e.VariableUpdated(*run.stamp(), self._number, payload, run.source(size))
-        run.record(event, size)
         self._binding.note(event, payload)
+        run.record(event, size)
 
     def _is_live(self, field: object, value: object) -> bool:
         return isinstance(value, (RecordingDict, RecordingList)) and self._root.get(field) is value  # type: ignore[call-overload]
@@ -343,8 +344,8 @@ class Variable(Operators):
             return
         run, size = self._run, size_of(checked)
         event = e.VariableAssigned(*run.stamp(), self._number, checked, run.source(size), origin)
-        run.record(event, size)
         self._binding.note(event, None)
+        run.record(event, size)
 
     def patch(self, view: View, op: int, args: list[Any]) -> None:
         """Record an in-place change of one of its containers; the views call this.
@@ -359,14 +360,15 @@ class Variable(Operators):
         with run.lock:
             path = path_of(view)
             checked = self._check_patch(view, path, op, args)
+            self._binding.require_fit(view, path, op, checked)
             size = size_of(checked) + 16
             source = run.source(size)
             if op == p.APPEND and path == [PREDICTIONS] and self.eligible:
                 event: e.Event = e.PredictionAppended(*run.stamp(), self._number, checked[0], source)
             else:
                 event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, source)
-            run.record(event, size)
             self._binding.note(event, (path[0],) if path else None)
+            run.record(event, size)
         run.wait_for_room()
 
     def _check_patch(self, view: View, path: list[str | int], op: int, args: list[Any]) -> list[Any]:
@@ -439,9 +441,10 @@ class Variable(Operators):
         run = self._run
         view: Any = self._binding.slot.container(path)
         checked = self._check_patch(view, path, op, args)
+        self._binding.require_fit(view, path, op, checked)
         event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, -1)
-        seq = run.record(event, size_of(checked) + 16)
         self._binding.note(event, (path[0],))
+        seq = run.record(event, size_of(checked) + 16)
         return seq
 
     def record_proposal(
