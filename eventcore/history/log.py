@@ -41,6 +41,7 @@ class Log:
         lock: Held while an event is appended and applied; the run's one lock.
         head: Seq of the last appended event.
         durable: Seq of the last event that a power cut cannot take back.
+        buffer: Seq before the first pending event, and the pending events.
     """
 
     def __init__(self, backend: Backend, row: RunRow, committer: Committer, indexer: Indexer) -> None:
@@ -49,11 +50,11 @@ class Log:
         self.lock = threading.RLock()
         self.durable = row.head
         self.failure: Exception | None = None
-        self.closed = False
+        self.closed = self.forked = False
         self._committer = committer
         self._indexer = indexer
         # One attribute, replaced as a whole: whoever reads it without the lock sees a consistent pair.
-        self._buffer: tuple[int, list[Event]] = (row.head, [])
+        self.buffer: tuple[int, list[Event]] = (row.head, [])
         self._writing: tuple[int, list[Event]] = (row.head + 1, [])
         self._bytes = 0
         self._snapshots: list[tuple[int, bytes]] = []
@@ -63,7 +64,7 @@ class Log:
     @property
     def head(self) -> int:
         """Seq of the last appended event."""
-        base, pending = self._buffer
+        base, pending = self.buffer
         return base + len(pending)
 
     def append(self, event: Event, size: int) -> int:
@@ -79,7 +80,7 @@ class Log:
         """
         if size > MAX_EVENT or self.failure is not None or self.closed:
             self._refuse(size)
-        base, pending = self._buffer
+        base, pending = self.buffer
         if not pending:
             # Before the append: an interrupt in between must not leave an event that nobody will commit.
             self._committer.arm(self)
@@ -101,7 +102,12 @@ class Log:
                 f"cannot append to run {self.row.name!r}: an earlier commit failed ({self.failure}); "
                 f"events up to {self.durable} are durable; close the store and open it again"
             ) from self.failure
-        if self.closed:
+        if self.forked:
+            raise StoreClosed(
+                f"cannot append to run {self.row.name!r}: this process was made by fork() while its parent had the "
+                "store open; open it in processes started otherwise"
+            )
+        if self.closed or size <= MAX_EVENT:
             raise StoreClosed(f"cannot append to run {self.row.name!r}: its store was closed; open it again")
         raise EventTooLarge(
             f"cannot append an event of {size} bytes: at most {MAX_EVENT} fit; "
@@ -138,9 +144,7 @@ class Log:
         if self.failure is not None:
             return False
         if not self._committer.running():
-            raise StoreClosed(
-                f"cannot flush run {self.row.name!r}: its store was closed, or this is a forked child"
-            )
+            self._refuse(0)
         return self.durable < target or bool(self._snapshots)
 
     def _wait(self, needed: Callable[[], bool]) -> None:
@@ -164,7 +168,7 @@ class Log:
         """Return (durable, all events appended after it). The caller holds `lock`."""
         first, batch = self._writing
         durable = self.durable  # read after `_writing`: the committer moves them in the other order
-        return durable, [*batch[max(0, durable + 1 - first) :], *self._buffer[1]]
+        return durable, [*batch[max(0, durable + 1 - first) :], *self.buffer[1]]
 
     def is_locked_here(self) -> bool:
         """Whether this thread holds `lock`."""
@@ -174,17 +178,17 @@ class Log:
     def abandon(self) -> None:
         """Give up without touching anything: in a child after `fork()`, where the lock's holder may not exist."""
         self.lock = threading.RLock()
-        self.closed = True
+        self.closed = self.forked = True
 
     def commit(self) -> None:
         """Commit everything pending. Called by the committer thread only."""
         with self.lock:
             if self.failure is not None:
                 return self._tell()
-            base, batch = self._buffer
+            base, batch = self.buffer
             first = base + 1
             self._writing = (first, batch)
-            self._buffer = (base + len(batch), [])
+            self.buffer = (base + len(batch), [])
             self._bytes = 0
             snapshots = list(self._snapshots)
         if batch or snapshots:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import weakref
 from collections.abc import Callable
-from contextvars import Token
+from time import time_ns
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -27,7 +27,7 @@ from eventcore.history.run_reader import variable_path as variable_path
 from eventcore.history.scope import Scope, current, process_scope
 from eventcore.history.snapshots import SNAPSHOT_FLOOR, due
 from eventcore.history.sources import Sources, user_frame
-from eventcore.history.state import State, VariableState, apply, encode_state, fold, size_of
+from eventcore.history.state import State, VariableState, apply, encode_state, fold, merge, size_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -60,6 +60,7 @@ class Run(RunReader):
         record_reads: Whether `get` appends an event.
         budget: What may be spent, or None.
         guards: Checked at every barrier.
+        owners: The variable objects that live here, by path.
     """
 
     def __init__(self, store: Store, reader: Reader, log: Log | None, live: State, seed: int) -> None:
@@ -77,9 +78,9 @@ class Run(RunReader):
         self._state_size = 0
         self._snapshot_at = SNAPSHOT_FLOOR
         self._sources = Sources(live.sources)
-        self._owners: dict[str, weakref.ref[Any]] = {}
+        self.owners: dict[str, weakref.ref[Any]] = {}
         self._declared: set[str] = set()
-        self._tokens: list[Token[Scope]] = []
+        self.started_at = -1
 
     # --- identity ------------------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ class Run(RunReader):
     def stamp(self) -> tuple[int, str | None, int]:
         """Return the header (time, rollout, cause) for an event made here."""
         here = current.get(process_scope)
-        return time.time_ns() // 1000, here.rollout, here.cause
+        return time_ns() // 1000, here.rollout, here.cause
 
     def record(self, event: e.Event, size: int = 0) -> int:
         """Append one event and apply it; the one write path.
@@ -166,7 +167,8 @@ class Run(RunReader):
         log = self._log
         if log is None:
             log = self._writing_log()
-        if self._folded != log.head:
+        base, pending = log.buffer
+        if self._folded != base + len(pending):
             self._catch_up(log)
         with log.lock:
             seq = log.append(event, size)
@@ -178,14 +180,49 @@ class Run(RunReader):
             self._grow(log)
         return seq
 
+    def record_update(
+        self, slot: VariableState, scalars: dict[str, Any], size: int, here: Scope, frame: FrameType
+    ) -> e.VariableUpdated:
+        """Append and apply that a variable's scalars were updated: `record`, shorter, for the commonest event.
+
+        Args:
+            slot: The variable.
+            scalars: Checked strings and numbers by field; they become the event's.
+            size: Their bytes.
+            here: The scope.
+            frame: Whose line it is, unless it is this package's own.
+
+        Returns:
+            The event.
+        """
+        source = self._sources.places.get((id(frame.f_code), frame.f_lasti))
+        if source is None:
+            source = self.source(size)
+        log = self._log
+        if log is None:
+            log = self._writing_log()
+        base, pending = log.buffer
+        if self._folded != base + len(pending):
+            self._catch_up(log)
+        event = e.VariableUpdated(time_ns() // 1000, here.rollout, here.cause, slot.number, scalars, source)
+        with log.lock:
+            log.append(event, size)
+            merge(slot.value, scalars)
+            self._folded += 1
+        self._grown += size + EVENT_OVERHEAD
+        if self._grown >= self._snapshot_at:
+            self._grow(log)
+        return event
+
     def record_read(self, variable: int, field: str | None, rollout: str | None, cause: int) -> None:
         """Append that a variable was read: `record`, shorter, for the one event that changes nothing."""
         log = self._log
         if log is None or not self.record_reads or log.closed or log.failure is not None:
             return
-        if self._folded != log.head:
+        base, pending = log.buffer
+        if self._folded != base + len(pending):
             self._catch_up(log)
-        event = e.FieldRead(time.time_ns() // 1000, rollout, cause, variable, field)
+        event = e.FieldRead(time_ns() // 1000, rollout, cause, variable, field)
         with log.lock:
             log.append(event, 0)
             self._folded += 1
@@ -310,6 +347,7 @@ class Run(RunReader):
     def snapshot(self) -> int:
         """Store a snapshot now and return the seq it stands at, durable."""
         log = self._writing_log()
+        log.require_fit(0)
         self.flush()
         with log.lock:
             log.offer_snapshot(encode_state(self.live))
@@ -329,7 +367,7 @@ class Run(RunReader):
             if event.variable != self.live.next_number:  # another thread declared meanwhile
                 event = msgspec.structs.replace(event, variable=self.live.next_number)
             self.record(event, size_of(event.schema) + size_of(event.value) + len(event.path))
-            self._owners[event.path] = weakref.ref(owner)
+            self.owners[event.path] = weakref.ref(owner)
             self._declared.add(event.path)
             return self.live.slot(event.path)
 
@@ -348,7 +386,7 @@ class Run(RunReader):
             )
 
     def _owner(self, path: str) -> Any:
-        reference = self._owners.get(path)
+        reference = self.owners.get(path)
         return None if reference is None else reference()
 
     def inherited(self, path: str) -> VariableState | None:
@@ -359,7 +397,7 @@ class Run(RunReader):
 
     def forget_owners(self) -> None:
         """Let paths be declared again whoever holds them (`clear_session`)."""
-        self._owners.clear()
+        self.owners.clear()
 
     def owns(self, path: str, owner: Any) -> bool:
         """Whether `owner` is the object that lives at `path`."""
@@ -417,9 +455,12 @@ class Run(RunReader):
     # --- scope ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Run:
-        if process_scope.run is self:
+        # `with store.run(…)`: nothing happened since, so the block alone is meant. A run that was already at
+        # work stays the process's current one after the block.
+        if process_scope.run is self and self.head == self.started_at:
             process_scope.run = self.before
-        self._tokens.append(current.set(Scope(self)))
+        new = Scope(self)
+        new.token = current.set(new)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -434,7 +475,12 @@ class Run(RunReader):
                     if error is not None:
                         error.add_note(f"while leaving run {self.name!r}: {second}")
         finally:
-            current.reset(self._tokens.pop())
+            here = current.get(process_scope)
+            if here.run is self and here.token is not None:
+                try:
+                    current.reset(here.token)
+                except ValueError:
+                    pass  # left in another context than it was entered in: that one has gone its own way
 
     def abandon(self) -> None:
         """Refuse every write from now on: this is a child after `fork()`."""

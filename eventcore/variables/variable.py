@@ -7,6 +7,8 @@ current, it moves there with its present value.
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections.abc import Callable, ItemsView, KeysView, ValuesView
 from typing import Any
 
@@ -295,6 +297,25 @@ class Variable(Operators):
             SchemaMismatch: An unknown field or a value that does not fit; nothing is written then.
         """
         here = current.get(process_scope)
+        run = self._run
+        if (
+            here.run is run
+            and here.overlay is None
+            and type(changes) is dict
+            and run.owners.get(self._path) is weakref.ref(self)
+        ):
+            scalars: dict[str, Any] = changes.copy()
+            size = self._validator.scalars_size(scalars)
+            if size:
+                binding = self._binding
+                event = run.record_update(binding.slot, scalars, size, here, sys._getframe(1))
+                if binding.exposed:
+                    binding.note(event, scalars)
+                return
+        self._update(here, changes)
+
+    def _update(self, here: Scope, changes: Any) -> None:
+        """Do the work of `update` where its short way does not lead."""
         if here.run is not self._run or here.overlay is not None or not self._run.owns(self._path, self):
             root = self._enter(here, writing=True)
             if here.overlay is not None:

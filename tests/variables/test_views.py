@@ -392,6 +392,6 @@ def test_watching_a_field_that_changes_for_hours_takes_bounded_memory(state: Var
         numbers.append(n)
         numbers.pop()
     (guard,) = run.guards.values()
-    (exposure,) = guard._exposed.values()  # type: ignore[attr-defined]
+    (exposure,) = guard.exposed.values()  # type: ignore[attr-defined]
     assert len(exposure._events) < 1_100
     run.flush()
