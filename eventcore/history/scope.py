@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Scope:
         overlay: While a graph is traced, scratch values by variable; nothing is recorded then.
     """
 
-    __slots__ = ("cause", "overlay", "rollout", "run")
+    __slots__ = ("cause", "overlay", "rollout", "run", "token")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Scope:
         self.rollout = rollout
         self.cause = cause
         self.overlay = overlay
+        self.token: Token[Scope] | None = None  # what undoes it, for a run used in a `with` statement
 
 
 process_scope = Scope()

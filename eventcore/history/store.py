@@ -38,6 +38,7 @@ from eventcore.history.startup import run_facts
 from eventcore.history.state import State
 from eventcore.history.transfer import copy_events
 from eventcore.history.urls import canonical_url, open_backend
+from eventcore.history.values import is_text
 from eventcore.history.verify import Finding, verify_run
 
 DEFAULT_NAME = "run"
@@ -148,6 +149,7 @@ class Store:
         if process_scope.run is not found:
             found.before = process_scope.run
             process_scope.run = found
+        found.started_at = found.head
         return found
 
     def _start(self, name: str, seed: int | None) -> Run:
@@ -168,13 +170,16 @@ class Store:
 
     def _open_here(self, run: int) -> Run | None:
         """Return the run open for writing in this process, through whichever handle of the store."""
-        log_id = self.backend.log_id
         for store in list(_stores):
-            if store._pid == os.getpid() and not store._closed and store._backend.log_id == log_id:
+            if store._pid == os.getpid() and not store._closed and store._place() == self._place():
                 found = store._runs.get(run)
                 if found is not None and found.writable:
                     return found
         return None
+
+    def _place(self) -> tuple[str, str]:
+        """What two handles of one store have in common, and a store and its backup have not."""
+        return self._backend.log_id, os.path.realpath(self.url.partition(":")[2])
 
     def _resume(self, row: RunRow) -> Run:
         mine = self._open_here(row.id)
@@ -442,7 +447,7 @@ def _say(text: str) -> None:
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not _NAME.match(name) or not is_text(name):
         raise InvalidValue(f"cannot name a run {name!r}: pass 1 to 200 printable characters without '/'")
 
 

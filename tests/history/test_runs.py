@@ -1,0 +1,680 @@
+"""Starting, resuming, forking, deleting and leaving runs: each sentence of the design is a test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eventcore.errors import (
+    ConcurrentAppend,
+    DuplicateName,
+    InvalidValue,
+    NotFound,
+    StorageError,
+    StoreBusy,
+    StoreClosed,
+    StoreReadOnly,
+)
+from eventcore.history import events as e
+from eventcore.history import store as stores
+from eventcore.history.run import Run
+from eventcore.history.scope import caused_by, current_run, in_rollout, in_run, process_scope
+from eventcore.history.store import Store
+from tests.history.processes import python, talking
+
+HOLD = """
+import sys
+import eventcore.history.store as stores
+from eventcore.history import events as e
+store = stores.open(sys.argv[1])
+run = store.run("taken", resume=True)
+run.record(e.MetricLogged(0, None, 0, "x", 1.0))
+run.flush()
+print(run.head)
+sys.stdin.readline()
+"""
+
+
+def log(run: Run, name: str = "x") -> int:
+    return run.record(e.MetricLogged(*run.stamp(), name, 1.0))
+
+
+def names(run: Run) -> list[str]:
+    return [record.event.name for record in run.events(kind=e.MetricLogged)]  # type: ignore[attr-defined]
+
+
+# --- starting ----------------------------------------------------------------------------------
+
+
+def test_a_run_starts_at_once_and_is_current_for_the_process(url: str) -> None:
+    run = stores.open(url).run("baseline", seed=7)
+    assert current_run() is run
+    assert (run.name, run.seed, run.parent, run.forked_at) == ("baseline", 7, None, None)
+    (first,) = run.events()
+    assert isinstance(first.event, e.RunStarted)
+    assert first.event.seed == 7
+    assert {"versions", "argv", "git", "resumed"} <= first.event.facts.keys()
+
+
+def test_a_run_without_a_name_is_called_run(url: str) -> None:
+    assert stores.open(url).run().name == "run"
+
+
+def test_a_name_that_is_taken_starts_the_next_one_and_says_so(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = stores.open(url)
+    store.run("baseline")
+    assert capsys.readouterr().err == ""
+    assert store.run("baseline").name == "baseline-2"
+    assert store.run("baseline").name == "baseline-3"
+    assert store.runs() == ["baseline", "baseline-2", "baseline-3"]
+    assert capsys.readouterr().err.splitlines() == [
+        "eventcore: run 'baseline' exists; this one is 'baseline-2'",
+        "eventcore: run 'baseline' exists; this one is 'baseline-3'",
+    ]
+
+
+def test_two_launches_that_take_one_name_at_once_get_two_runs(disk: str) -> None:
+    code = """
+import sys, eventcore.history.store as stores
+store = stores.open(sys.argv[1])
+print("open"); sys.stdin.readline()
+for n in range(10): print(store.run(f"r{n}").name)
+"""
+    if disk.startswith("sqlite"):
+        pytest.skip("one process at a time on versions of SQLite that can lose a commit")
+    stores.open(disk).close()
+    with talking(code, disk) as one, talking(code, disk) as two:
+        assert (one.hear(), two.hear()) == ("open", "open")
+        one.say()
+        two.say()
+        found = [one.hear() for _ in range(10)] + [two.hear() for _ in range(10)]
+    assert sorted(found) == sorted([f"r{n}" for n in range(10)] + [f"r{n}-2" for n in range(10)])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\nb", "x" * 201, 5, "\ud800"])
+def test_a_name_that_cannot_be_shown_or_stored_is_refused(name: str) -> None:
+    store = stores.open("memory:")
+    with pytest.raises(InvalidValue, match="name"):
+        store.run(name)
+    assert store.runs() == []
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, True, "7", 1.5])
+def test_a_seed_that_is_no_64_bit_integer_is_refused(seed: int) -> None:
+    store = stores.open("memory:")
+    with pytest.raises(InvalidValue, match="seed"):
+        store.run("a", seed=seed)
+    with pytest.raises(InvalidValue, match="seed"):
+        stores.set_seed(seed)
+    assert store.runs() == []
+
+
+def test_set_seed_is_the_seed_of_later_runs_and_touches_no_other_randomness() -> None:
+    before = random.getstate()
+    stores.set_seed(11)
+    assert stores.open("memory:").run("a").seed == 11
+    assert stores.open("memory:").run("b", seed=3).seed == 3
+    assert random.getstate() == before
+
+
+# --- resuming ----------------------------------------------------------------------------------
+
+
+def test_resume_starts_the_run_if_there_is_none(url: str) -> None:
+    assert stores.open(url).run("new", resume=True).name == "new"
+
+
+def test_resume_goes_on_with_the_run_and_keeps_its_seed(disk: str, reopen: Callable[[Store], Store]) -> None:
+    store = stores.open(disk)
+    log(store.run("long", seed=9), "one")
+    again = reopen(store).run("long", resume=True, seed=1)
+    log(again, "two")
+    assert (again.seed, names(again)) == (9, ["one", "two"])
+    started = [record.event for record in again.events(kind="RunStarted")]
+    assert [event.facts["resumed"] for event in started] == [False, True]  # type: ignore[attr-defined]
+
+
+def test_resume_in_the_same_process_gives_the_same_object(url: str) -> None:
+    store = stores.open(url)
+    run = store.run("cell")
+    store.run("other")
+    assert store.run("cell", resume=True) is run
+    assert current_run() is run
+
+
+def test_opening_the_store_again_in_a_notebook_finds_the_run_it_left(disk: str) -> None:
+    run = stores.open(disk).run("cell")
+    log(run)
+    again = stores.open(disk)
+    assert again.run("cell", resume=True) is run
+    assert again["cell"] is run
+    with pytest.raises(StoreBusy, match="this process"):
+        again.delete("cell")
+    again.close()
+    log(run)
+    assert run.flush() == run.head
+
+
+def test_a_run_whose_handle_was_forgotten_can_be_resumed_in_the_same_process(disk: str) -> None:
+    import gc
+
+    store = stores.open(disk)
+    run = store.run("lost")
+    log(run)
+    run.flush()
+    process_scope.run = None
+    del store, run
+    gc.collect()
+    again = stores.open(disk).run("lost", resume=True)
+    assert names(again) == ["x"]
+    log(again)
+    again.flush()
+
+
+def test_resuming_a_run_that_is_alive_elsewhere_is_refused_naming_it(tmp_path: Path) -> None:
+    url = f"lmdb:{tmp_path / 'store'}"
+    with talking(HOLD, url) as other:
+        head = int(other.hear())
+        store = stores.open(url)
+        with pytest.raises(StoreBusy, match=rf"'taken'.*process {other.process.pid} .*store\['taken'\]"):
+            store.run("taken", resume=True)
+        with pytest.raises(StoreBusy, match=f"process {other.process.pid}"):
+            store.delete("taken")
+        assert store["taken"].head == head
+        assert store.run("taken").name == "taken-2"
+        fork = store["taken"].fork("beside")
+        log(fork)
+        fork.flush()
+    again = store.run("taken", resume=True)  # its process was killed
+    log(again)
+    assert again.flush() == again.head > head
+
+
+def test_a_writer_that_was_overtaken_is_told_who_won(disk: str) -> None:
+    store = stores.open(disk)
+    run = store.run("contested")
+    log(run)
+    run.flush()
+    store.backend.claim(run.number, "process 1 on elsewhere")
+    log(run)
+    with pytest.raises(ConcurrentAppend, match=r"'contested'.*process \d+ started.*process 1 on elsewhere"):
+        run.flush()
+    with pytest.raises(StorageError, match=r"an earlier commit failed.*close the store and open it again"):
+        log(run)
+    with pytest.raises(ConcurrentAppend):
+        run.flush()
+    assert names(run) == ["x"]
+    again = store.run("contested", resume=True)
+    assert again is not run
+    log(again)
+    assert again.flush() == again.head
+
+
+def test_two_threads_write_one_run_without_gap_or_loss(url: str) -> None:
+    run = stores.open(url).run("threads")
+    start = threading.Barrier(4)
+
+    def write(name: str) -> None:
+        start.wait()
+        for _ in range(500):
+            log(run, name)
+
+    threads = [threading.Thread(target=write, args=(str(n),)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [record.seq for record in run.events()] == list(range(1, 2002))
+    assert sorted(names(run)) == sorted(str(n) for n in range(4) for _ in range(500))
+
+
+# --- scope -------------------------------------------------------------------------------------
+
+
+def test_a_block_scopes_the_run_flushes_it_and_restores_the_one_before(url: str) -> None:
+    store = stores.open(url)
+    outer = store.run("outer")
+    log(outer)
+    with store.run("inner") as inner:
+        assert current_run() is inner
+        seq = log(inner)
+        with outer:
+            assert current_run() is outer
+        assert current_run() is inner
+    assert current_run() is outer
+    assert inner.durable >= seq
+    log(inner)  # not current, still open
+    assert inner.flush() == inner.head
+
+
+def test_a_run_at_work_before_a_block_is_current_again_after_it(url: str) -> None:
+    store = stores.open(url)
+    run = store.run("cell")
+    log(run)
+    with run:
+        log(run)
+    assert current_run() is run
+
+
+def test_one_run_may_be_entered_by_several_tasks_at_once(url: str) -> None:
+    run = stores.open(url).run("shared")
+
+    async def work(first: asyncio.Event, then: asyncio.Event) -> None:
+        with run:
+            first.set()
+            await then.wait()
+            log(current_run())
+
+    async def both() -> None:
+        one, two = asyncio.Event(), asyncio.Event()
+        await asyncio.gather(work(one, two), work(two, one))
+
+    asyncio.run(both())
+    assert names(run) == ["x", "x"]
+
+
+def test_a_block_that_fails_restores_and_keeps_what_was_appended(url: str) -> None:
+    store = stores.open(url)
+    outer = store.run("outer")
+    with pytest.raises(ZeroDivisionError), store.run("inner") as inner:
+        seq = log(inner)
+        raise ZeroDivisionError
+    assert current_run() is outer
+    assert inner.durable >= seq
+
+
+def test_a_block_shows_its_own_error_even_when_the_store_is_broken_too(disk: str) -> None:
+    store = stores.open(disk)
+    with pytest.raises(ZeroDivisionError) as caught, store.run("inner") as inner:
+        store.backend.claim(inner.number, "somebody else")
+        log(inner)
+        raise ZeroDivisionError
+    assert "somebody else" in str(getattr(caught.value, "__notes__", ""))
+
+
+def test_two_runs_in_one_event_loop_do_not_mix(url: str) -> None:
+    store = stores.open(url)
+    left, right = store.run("left"), store.run("right")
+
+    async def work(run: Run) -> None:
+        with run:
+            for _ in range(20):
+                assert current_run() is run
+                log(current_run(), run.name)
+                await asyncio.sleep(0)
+                with in_rollout(f"{run.name}-1"), caused_by(run.head):
+                    await asyncio.to_thread(lambda: log(current_run(), run.name))
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work(left))
+            group.create_task(work(right))
+
+    asyncio.run(both())
+    for run in (left, right):
+        assert names(run) == [run.name] * 40
+        rollouts = {record.event.rollout for record in run.events(kind=e.MetricLogged)}
+        assert rollouts == {None, f"{run.name}-1"}
+        assert all(record.event.cause < record.seq for record in run.events())
+
+
+def test_a_rollout_of_one_run_does_not_reach_into_another(url: str) -> None:
+    store = stores.open(url)
+    one, two = store.run("one"), store.run("two")
+    with in_run(one), in_rollout("r"), in_run(two):
+        assert two.stamp()[1:] == (None, 0)
+
+
+# --- after the end -----------------------------------------------------------------------------
+
+
+def test_after_the_store_is_closed_reading_works_and_writing_raises(url: str) -> None:
+    store = stores.open(url)
+    run = store.run("done")
+    log(run, "one")
+    store.close()
+    store.close()
+    assert store.closed
+    for reader in (run, store["done"]):
+        assert names(reader) == ["one"]
+        assert reader.at(1).digest == reader.state.digest
+        assert reader.head == reader.durable == 2
+    assert store.runs() == ["done"]
+    assert store.verify() == []
+    for write in (
+        lambda: log(run),
+        lambda: run.fork("f"),
+        lambda: run.snapshot(),
+        lambda: store.run("another"),
+        lambda: store.run("done", resume=True),
+        lambda: store.delete("done"),
+        lambda: store.import_run(run, "copy"),
+    ):
+        with pytest.raises(StoreClosed, match="closed; open it again"):
+            write()
+    assert run.flush() == 2
+
+
+def test_closing_a_run_frees_it_for_others_and_reading_goes_on(tmp_path: Path) -> None:
+    url = f"lmdb:{tmp_path / 'store'}"
+    run = stores.open(url).run("taken")
+    log(run, "one")
+    run.close()
+    with pytest.raises(StoreClosed):
+        log(run)
+    with talking(HOLD, url) as other:
+        assert int(other.hear()) > run.durable - 1
+        assert names(run) == ["one", "x"]
+
+
+def test_a_script_that_ends_without_closing_loses_nothing(disk: str) -> None:
+    code = """
+import sys, eventcore.history.store as stores
+from eventcore.history import events as e
+run = stores.open(sys.argv[1]).run("script")
+for n in range(1000): run.record(e.MetricLogged(0, None, 0, str(n), 1.0))
+"""
+    python(code, disk)
+    assert names(stores.open(disk)["script"]) == [str(n) for n in range(1000)]
+
+
+def test_a_script_that_dies_of_an_error_loses_nothing(disk: str) -> None:
+    code = """
+import sys, eventcore.history.store as stores
+from eventcore.history import events as e
+with stores.open(sys.argv[1]).run("script") as run:
+    run.record(e.MetricLogged(0, None, 0, "last", 1.0))
+    raise SystemExit(3)
+"""
+    assert python(code, disk, check=False).returncode == 3
+    assert names(stores.open(disk)["script"]) == ["last"]
+
+
+def test_after_fork_a_child_is_refused_and_the_parent_is_not_harmed(disk: str) -> None:
+    code = """
+import os, sys, eventcore.history.store as stores
+from eventcore.errors import StoreClosed
+from eventcore.history import events as e
+from eventcore.history.scope import current_run
+store = stores.open(sys.argv[1])
+run = store.run("parent")
+run.record(e.MetricLogged(0, None, 0, "before", 1.0))
+child = os.fork()
+if child == 0:
+    refused = 0
+    attempts = [
+        lambda: run.record(e.MetricLogged(0, None, 0, "child", 1.0)),
+        lambda: run.snapshot(), lambda: run.at(1), lambda: list(run.events()), lambda: store.runs(),
+        lambda: store.run("mine"), lambda: run.fork("mine"), lambda: store.verify(), lambda: store["parent"],
+    ]
+    for attempt in attempts:
+        try: attempt()
+        except StoreClosed as error: refused += "fork" in str(error)
+    store.close()
+    os._exit(0 if refused == len(attempts) else 100 + refused)
+status = os.waitpid(child, 0)[1]
+run.record(e.MetricLogged(0, None, 0, "after", 1.0))
+run.flush()
+print(os.waitstatus_to_exitcode(status), store.verify())
+"""
+    assert python(code, disk).stdout.strip() == "0 []"
+    assert names(stores.open(disk)["parent"]) == ["before", "after"]
+
+
+def test_a_child_made_by_fork_is_told_how_to_open_the_store(tmp_path: Path) -> None:
+    code = """
+import os, sys, eventcore.history.store as stores
+from eventcore.errors import StoreClosed
+run = stores.open(sys.argv[1]).run("parent")
+run.flush()
+child = os.fork()
+if child == 0:
+    try: stores.open(sys.argv[1])
+    except StoreClosed as error: os._exit(0 if "spawn" in str(error) else 2)
+    os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert python(code, f"lmdb:{tmp_path / 'store'}").stdout.strip() == "0"
+
+
+# --- forks and deletion ------------------------------------------------------------------------
+
+
+def test_a_fork_has_the_parents_events_up_to_its_seq_and_its_own_after(url: str) -> None:
+    run = stores.open(url).run("parent")
+    for n in range(10):
+        log(run, str(n))
+    fork = run.fork("child", at=5)
+    log(fork, "mine")
+    log(run, "not yours")
+    assert names(fork) == ["0", "1", "2", "3", "mine"]
+    assert [record.seq for record in fork.events()] == list(range(1, 8))
+    assert names(run)[-1] == "not yours"
+    assert (fork.forked_at, fork.parent and fork.parent.name, fork.seed) == (5, "parent", run.seed)
+
+
+def test_a_fork_is_not_current_until_it_is_entered(url: str) -> None:
+    run = stores.open(url).run("parent")
+    fork = run.fork()
+    assert fork.name == "parent-fork"
+    assert run.fork().name == "parent-fork-2"
+    assert current_run() is run
+    with fork:
+        assert current_run() is fork
+
+
+@pytest.mark.parametrize("at", [-1, 99, "nowhere", 1.5, True])
+def test_forking_where_there_is_nothing_is_refused(url: str, at: int) -> None:
+    store = stores.open(url)
+    run = store.run("parent")
+    with pytest.raises((InvalidValue, NotFound), match="parent"):
+        run.fork("child", at=at)
+    assert store.runs() == ["parent"]
+
+
+def test_forking_to_a_name_that_is_taken_is_refused(url: str) -> None:
+    run = stores.open(url).run("parent")
+    with pytest.raises(DuplicateName, match="'parent'"):
+        run.fork("parent")
+
+
+def test_a_run_that_a_fork_reads_through_cannot_be_deleted(url: str) -> None:
+    store = stores.open(url)
+    run = store.run("parent")
+    fork = run.fork("child")
+    run.close()
+    fork.close()
+    with pytest.raises(InvalidValue, match=r"'parent'.*'child'"):
+        store.delete("parent")
+    store.delete(fork)
+    store.delete("parent")
+    assert store.runs() == []
+    with pytest.raises(NotFound, match="'parent'"):
+        store["parent"]
+
+
+def test_a_run_that_is_open_is_not_deleted(url: str) -> None:
+    store = stores.open(url)
+    store.run("open")
+    with pytest.raises(StoreBusy, match="this process; close it first"):
+        store.delete("open")
+
+
+def test_a_name_is_free_again_after_deletion_and_the_number_is_not(url: str) -> None:
+    store = stores.open(url)
+    first = store.run("a")
+    first.close()
+    store.delete("a")
+    second = store.run("a")
+    assert second.name == "a"
+    assert second.number != first.number
+    assert len(list(second.events())) == 1
+
+
+# --- reading only ------------------------------------------------------------------------------
+
+
+def test_a_run_opened_for_reading_cannot_be_written(disk: str, reopen: Callable[[Store], Store]) -> None:
+    store = stores.open(disk)
+    log(store.run("a"))
+    run = reopen(store)["a"]
+    head = run.head
+    for write in (lambda: log(run), lambda: run.snapshot(), lambda: run.lock):
+        with pytest.raises(StoreReadOnly, match=r"'a'.*opened for reading.*resume=True.*fork"):
+            write()
+    assert run.head == head
+    assert run.flush() == head
+
+
+def test_a_store_opened_for_reading_refuses_every_write_and_creates_nothing(
+    disk: str, tmp_path: Path
+) -> None:
+    with pytest.raises((NotFound, StorageError)):
+        stores.open(disk, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    with stores.open(disk) as store:
+        log(store.run("a"))
+    with stores.open(disk, read_only=True) as store:
+        assert names(store["a"]) == ["x"]
+        for write in (
+            lambda: store.run("b"),
+            lambda: store.run("a", resume=True),
+            lambda: store["a"].fork("b"),
+            lambda: store.delete("a"),
+            lambda: store.import_run(store["a"], "b"),
+        ):
+            with pytest.raises(StoreReadOnly):
+                write()
+
+
+def test_a_run_that_is_not_there_is_named_with_those_that_are(url: str) -> None:
+    store = stores.open(url)
+    store.run("one")
+    with pytest.raises(NotFound, match=r"'other'.*it has: one"):
+        store["other"]
+    assert "one" in store
+    assert "other" not in store
+    assert (list(store), len(store)) == (["one"], 1)
+
+
+# --- the run in memory -------------------------------------------------------------------------
+
+
+def test_without_a_store_events_go_to_a_run_in_memory_and_no_file_is_made(tmp_path: Path) -> None:
+    code = """
+import os
+from eventcore.history import events as e
+from eventcore.history.scope import current_run
+run = current_run()
+run.record(e.MetricLogged(0, None, 0, "x", 1.0))
+run.flush()
+print(run.name, run.store.url, run.head, os.listdir())
+"""
+    import subprocess
+    import sys
+
+    from tests.history.processes import ROOT
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "in-memory memory: 2 []"
+
+
+def test_the_run_in_memory_stays_bounded_and_its_state_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "MEMORY_LIMIT", 200_000)
+    monkeypatch.setattr("eventcore.history.snapshots.SNAPSHOT_FLOOR", 20_000)
+    monkeypatch.setattr("eventcore.history.run.SNAPSHOT_FLOOR", 20_000)
+    run = current_run()
+    chance = random.Random(1)
+    for n in range(3_000):
+        text = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=300))
+        run.record(e.ProgramDeclared(0, None, 0, f"p{n % 7}", {"text": text, "n": n}), 330)
+        if n % 100 == 0:
+            run.flush()
+    run.flush()
+    facts = run.store.backend.facts()
+    assert int(facts["bytes"]) < 300_000  # type: ignore[call-overload]
+    assert run.head == 3_001
+    state = run.at(run.head)
+    assert {name: state.config(name)["n"] for name in state.programs} == {
+        f"p{n % 7}": n for n in range(2_993, 3_000)
+    }
+    kept = run.store.reader(run.number).first_stored()
+    assert kept > 1_000
+    assert [record.seq for record in run.events(kept)] == list(range(kept, 3_002))
+    with pytest.raises(StorageError, match=f"folded into a snapshot.*read from {kept} on"):
+        list(run.events(1))
+    assert run.store.verify() == []
+
+
+def test_the_default_store_is_named_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVENTCORE_STORE", f"sqlite:{tmp_path / 'mine.db'}")
+    assert stores.open().url == f"sqlite:{tmp_path / 'mine.db'}"
+    monkeypatch.delenv("EVENTCORE_STORE")
+    with stores.open() as store:
+        assert store.url == f"lmdb:{tmp_path / '.eventcore'}"
+    assert (tmp_path / ".eventcore").is_dir()
+
+
+# --- copying -----------------------------------------------------------------------------------
+
+
+def test_a_run_is_copied_with_its_whole_history_into_another_store(url: str, tmp_path: Path) -> None:
+    run = stores.open(url).run("parent")
+    for n in range(700):
+        log(run, str(n))
+    fork = run.fork("child", at=300)
+    log(fork, "mine")
+    other = stores.open(f"lmdb:{tmp_path / 'other'}")
+    copied = other.import_run(fork, at=302)
+    assert names(copied) == names(fork)
+    assert list(copied.events()) == list(fork.events(stop=302))
+    assert copied.state.digest == fork.at(302).digest
+    assert copied.parent is None
+    assert other.verify() == []
+    with pytest.raises(DuplicateName, match="'child'; pass name="):
+        other.import_run(fork)
+    with pytest.raises(StoreReadOnly):
+        log(copied)
+
+
+def test_a_copy_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = stores.open("memory:").run("a")
+    log(run)
+    other = stores.open(f"lmdb:{tmp_path / 'other'}")
+    monkeypatch.setattr(other.backend, "append", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        other.import_run(run)
+    assert other.runs() == []
+
+
+def test_a_backup_is_a_store_of_its_own(disk: str, tmp_path: Path) -> None:
+    store = stores.open(disk)
+    run = store.run("a")
+    log(run, "before")
+    target = tmp_path / ("copy.db" if disk.startswith("sqlite") else "copy")
+    store.backup(target)
+    log(run, "after")
+    scheme = disk.partition(":")[0]
+    with stores.open(f"{scheme}:{target}", read_only=True) as copy:
+        assert names(copy["a"]) == ["before"]
+        assert copy.verify() == []
+    with pytest.raises(InvalidValue, match="exists"):
+        store.backup(target)
