@@ -49,8 +49,13 @@ class Functional(Program):
         config = self.get_config()
         with name_scope(name):
             inputs, outputs = _Reader(config).ends()
-        base = {"description": self.description, "trainable": self.trainable}
-        return type(self)(inputs=inputs, outputs=outputs, name=name, **base)
+        return type(self)(
+            inputs=inputs,
+            outputs=outputs,
+            name=name,
+            description=self.description,
+            trainable=self.trainable,
+        )
 
     @classmethod
     def from_config(cls, config: Config) -> Self:

@@ -10,6 +10,7 @@ import pytest
 
 import eventcore as ec
 from eventcore.errors import InvalidValue
+from eventcore.modules.summary import Table, print_tables
 from eventcore.variables import Empty
 from tests.modules.samples import Counter, Greet, Number, Persona
 
@@ -190,3 +191,10 @@ def test_reading_a_summary_or_a_repr_records_nothing(run: ec.Run) -> None:
     repr(greet)
     greet.summary(print_fn=lambda line: None)
     assert run.head == head
+
+
+def test_on_a_terminal_the_table_is_drawn_with_rich(capsys: pytest.CaptureFixture[str]) -> None:
+    tables = [Table("greet", ("variable", "trainable"), [("greet/[bold]", "yes")], "1 variable")]
+    print_tables(tables, None, rich=True)
+    text = capsys.readouterr().out
+    assert "greet/[bold]" in text and "1 variable" in text
