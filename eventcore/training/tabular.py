@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
-import importlib
 import math
 import os
 import re
@@ -250,7 +249,13 @@ def _decoded(place: str, text: str, wanted: str) -> Any:
 
 
 def _from_parquet(path: str) -> Table:
-    parquet: Any = optional("pyarrow.parquet", f"read {path}")
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise Unavailable(
+            f"cannot read {path}: pyarrow is not installed; run: pip install 'eventcore[data]'"
+        ) from error
+    parquet: Any = pyarrow.parquet
     try:
         columns = list(parquet.ParquetFile(path).schema_arrow.names)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
@@ -261,21 +266,6 @@ def _from_parquet(path: str) -> Table:
             yield from _batches(file.iter_batches())
 
     return Table(path, columns, _numbered(path, rows()))
-
-
-def optional(module: str, what: str) -> Any:
-    """Import a library of the `data` extra.
-
-    Raises:
-        Unavailable: It is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        library = module.partition(".")[0]
-        raise Unavailable(
-            f"cannot {what}: {library} is not installed; run: pip install 'eventcore[data]'"
-        ) from error
 
 
 # --- what is in memory -------------------------------------------------------------------------
