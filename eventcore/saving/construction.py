@@ -10,9 +10,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Not for their names: what programs are made of has to be registered before one can be made again.
-import eventcore.modules.core
-import eventcore.programs  # noqa: F401
+import eventcore.modules.core as core_modules
+import eventcore.programs as programs
 from eventcore.errors import ConfigMismatch, InvalidValue, NotFound, SchemaMismatch
 from eventcore.history.run import Run
 from eventcore.history.scope import in_run
@@ -30,6 +29,8 @@ from eventcore.variables.scope import at_path
 from eventcore.variables.staying import Stay
 from eventcore.variables.variable import Variable
 
+BUILDING_BLOCKS = (core_modules, programs)
+"""Imported so that what programs are made of is registered before one is made again."""
 # These stand above this module and are reached through the library's public names.
 _COMPILED_WITH = ("optimizers", "rewards", "metrics", "LanguageModel", "EmbeddingModel", "Generator")
 

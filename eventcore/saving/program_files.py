@@ -79,7 +79,7 @@ def _whole_in_one_run(program: Any) -> Run:
 def record_program(program: Any, run: Run) -> None:
     """Write the program's record into the run it lives in, unless it stands there already, as the last one."""
     record = describe_program(program)
-    known = run.state.programs
+    known = run.live.programs if run.writable else run.state.programs
     if list(known)[-1:] == [program.name] and known[program.name] == record:
         return
     with in_run(run):

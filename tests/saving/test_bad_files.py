@@ -67,7 +67,8 @@ def test_a_seq_beyond_the_head_before_the_program_or_in_a_json_file(tmp_path: Pa
         ec.Program.load(tmp_path / "p", at=head + 1)
     with pytest.raises(NotFound, match=r"it was not there yet.*pass a later seq"):
         ec.Program.load(tmp_path / "p", at=1)
-    for wrong in ({"at": 3}, {"run": "a"}):
+    both: list[dict[str, Any]] = [{"at": 3}, {"run": "a"}]
+    for wrong in both:
         with pytest.raises(InvalidValue, match=r"a .json file holds one state"):
             ec.Program.load(tmp_path / "p.json", **wrong)
 

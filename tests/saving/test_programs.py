@@ -141,7 +141,7 @@ def test_the_events_of_a_load_say_where_the_values_came_from(tmp_path: Path, run
     with ec.open("memory:").run("other") as other:
         loaded = ec.Program.load(tmp_path / "p.lmdb")
         assert all(variable.run is other for variable in loaded.variables)
-        declared = [record.event for record in other.events(kind="VariableDeclared")]
+        declared: list[Any] = [record.event for record in other.events(kind="VariableDeclared")]
     assert [event.path for event in declared] == [v.path for v in program.variables]
     assert {event.origin for event in declared} == {f"run 'test' of lmdb:{tmp_path / 'p.lmdb'} at seq {seq}"}
     assert [event.value for event in declared] == list(values(program).values())

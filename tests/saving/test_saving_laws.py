@@ -95,18 +95,18 @@ json_values = st.recursive(
 )
 
 
-@st.composite
-def modules(draw: st.DrawFn, pool: list[ec.Module], depth: int = 0) -> ec.Module:
+def module_from(draw: Any, pool: list[ec.Module]) -> ec.Module:
     """A new module of random class and arguments, or one that is in use already."""
     if pool and draw(st.booleans()):
-        return draw(st.sampled_from(pool))
-    kind = draw(st.sampled_from(["greet", "rename", "rename", "keeper"]))
+        used: ec.Module = draw(st.sampled_from(pool))
+        return used
+    kind = draw(st.sampled_from(["flagged", "nested", "nested", "keeper"]))
     if kind == "keeper":
         made: ec.Module = Keeper(draw(nested))
-    elif kind == "greet" or depth > 1:
+    elif kind == "flagged":
         made = Rename(times=1, trainable=draw(st.booleans()))
     else:
-        inner = draw(st.none() | st.just(Greet)) and Greet(draw(text), draw(json_values))
+        inner = Greet(draw(text), draw(json_values)) if draw(st.booleans()) else None
         made = Rename(inner, times=draw(st.integers(0, 2)), description=draw(st.none() | text))
     pool.append(made)
     return made
@@ -116,7 +116,7 @@ def modules(draw: st.DrawFn, pool: list[ec.Module], depth: int = 0) -> ec.Module
 def programs(draw: st.DrawFn) -> Any:
     ec.clear_session(free_memory=False)
     pool: list[ec.Module] = []
-    links = [draw(modules(pool)) for _ in range(draw(st.integers(0, 3)))]
+    links = [module_from(draw, pool) for _ in range(draw(st.integers(0, 3)))]
     kind = draw(st.sampled_from(["chain", "sequence", "graph"]))
     if kind == "graph":
         value: Any = ec.Input(data_model=Name, name="entrance")

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import json
 import sys
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -48,7 +48,7 @@ def given_back(value: Any) -> Any:
     return through_json(Holder(value)).get_config()["given"]
 
 
-PLAIN = [
+PLAIN: list[Any] = [
     None, True, 0, -(2**63), 2**64 - 1, 2**70, 1.5, -0.0, "text", "", [], {}, [1, [2, {"a": None}]],
     (1, 2), ((), [()]), {"t": (1, [2])}, b"\x00\xff", bytearray(b"x"), slice(1, None, 2), ..., {1, 2}, frozenset({"a"}),
     {1: "a", (2, 3): b"b", None: 4}, {False: 5}, {"class_name": "x"}, {"class_name": "x", "config": {}},
@@ -70,7 +70,7 @@ def test_nan_comes_back_as_nan() -> None:
 
 
 def test_plain_json_is_itself() -> None:
-    value = {"a": [1, 2.5, None, True, "x", {"b": {}}]}
+    value: Any = {"a": [1, 2.5, None, True, "x", {"b": {}}]}
     assert serialize_object(value) == value
 
 
@@ -106,8 +106,8 @@ def test_an_initializer_and_a_class_of_ours_come_back() -> None:
 
 
 def test_nested_modules_come_back_with_their_names_and_inner_names() -> None:
-    outer = Rename(Greet("inner"), times=2)
-    found = cast("Any", given_back(outer))
+    outer: Any = Rename(Greet("inner"), times=2)
+    found = given_back(outer)
     assert [m.name for m in [found, found.inner, *found.own]] == [
         m.name for m in [outer, outer.inner, *outer.own]
     ]
@@ -129,7 +129,7 @@ def test_a_module_in_its_own_arguments_is_refused() -> None:
     holder = Holder(name="self")
     given.append(holder)
     holder2 = Holder(given, other=holder)
-    assert cast("Any", through_json(holder2)).given[0].name == "self"
+    assert through_json(holder2).given[0].name == "self"
     object.__setattr__(holder, "get_config", lambda: {"given": holder})
     with pytest.raises(InvalidValue, match="among its own arguments"):
         serialize_object(holder)

@@ -34,7 +34,8 @@ def test_a_tree_set_again_restores_dicts_lists_and_none(run: ec.Run) -> None:
     program.variables[0].update({"habits": {"x": 1}})
     set_state_tree(program, tree, "a test")
     assert values(program) == before
-    assert {record.event.origin for record in run.events(kind="VariableAssigned")} == {"a test"}
+    assigned: list[Any] = [record.event for record in run.events(kind="VariableAssigned")]
+    assert {event.origin for event in assigned} == {"a test"}
     head = run.head
     set_state_tree(program, tree)
     assert run.head == head
