@@ -7,7 +7,7 @@ and two runs in one event loop do not meet. Without a scope the process's own ap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
@@ -47,14 +47,6 @@ process_scope = Scope()
 
 current: ContextVar[Scope] = ContextVar("eventcore_scope")
 
-_default_run: Callable[[], Run] | None = None
-
-
-def set_default_run(factory: Callable[[], Run]) -> None:
-    """Say how the in-memory run is made when nothing was opened."""
-    global _default_run
-    _default_run = factory
-
 
 def scope() -> Scope:
     """Return the scope in force here."""
@@ -67,10 +59,9 @@ def current_run() -> Run:
     if here.run is not None:
         return here.run
     if process_scope.run is None:
-        if _default_run is None:
-            import eventcore.history.store  # noqa: F401 - sets the factory
-        assert _default_run is not None
-        process_scope.run = _default_run()
+        from eventcore.history.store import memory_run  # it stands above this module
+
+        process_scope.run = memory_run()
     return process_scope.run
 
 

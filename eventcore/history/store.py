@@ -33,7 +33,7 @@ from eventcore.history.log import Committer, Log
 from eventcore.history.ownership import describe_self, is_alive, is_self
 from eventcore.history.reading import Reader
 from eventcore.history.run import Run
-from eventcore.history.scope import process_scope, set_default_run
+from eventcore.history.scope import process_scope
 from eventcore.history.startup import run_facts
 from eventcore.history.state import State
 from eventcore.history.transfer import copy_events
@@ -451,14 +451,14 @@ def _check_name(name: object) -> None:
         raise InvalidValue(f"cannot name a run {name!r}: pass 1 to 200 printable characters without '/'")
 
 
-def _memory_run() -> Run:
+def memory_run() -> Run:
+    """Start the run that is current when nothing was opened."""
     store = Store(open_backend("memory:", limit=MEMORY_LIMIT), "memory:")
     _keep_alive.append(store)
     return store._start("in-memory", None)
 
 
 _keep_alive: list[Store] = []
-set_default_run(_memory_run)
 
 
 def _close_all() -> None:
