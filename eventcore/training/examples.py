@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -91,8 +91,8 @@ class Stream:
     digest = ""
 
     def __init__(self, given: Any, steps: int | None) -> None:
-        self._make: Callable[[], Iterable[Any]] | None = given if callable(given) else None
-        self._given = given
+        self._make: Callable[[], Iterable[Any]] | None = cast("Any", given) if callable(given) else None
+        self._given: Any = given
         self._steps = steps
         self._iterator: Iterator[Any] | None = None
         self._kept: list[list[Example]] | None = None

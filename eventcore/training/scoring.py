@@ -49,9 +49,7 @@ class CompiledReward:
                 self.weights = _aligned(weights, self.output_names, "reward_weights")
                 self.several = True
             return
-        self.rewards = [
-            None if item is None else get(item) for item in _in_order(reward, self.output_names)
-        ]
+        self.rewards = [None if item is None else get(item) for item in _in_order(reward, self.output_names)]
         self.weights = _aligned(weights, self.output_names, "reward_weights")
 
     def is_batch(self) -> bool:

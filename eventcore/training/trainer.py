@@ -6,6 +6,7 @@ examples through the program; the order of the steps of `fit` is in `loop.py`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from eventcore.errors import InvalidValue
 from eventcore.history import events as e
 from eventcore.history.scope import current_run
 from eventcore.modules.building import ensure_built
-from eventcore.modules.calling import settle
+from eventcore.modules.calling import converted, given_inputs, settle
 from eventcore.replay.rollouts import RolloutNames
 from eventcore.training.examples import Example, Examples, Stream, paired, source_of
 from eventcore.training.forward import MAX_CONCURRENCY, Rolled, run_examples, score_examples
@@ -192,9 +193,13 @@ class Trainer:
 
     async def ready(self, first: Example) -> None:
         """Build the program if nobody has, without a call, and make its variables live in the current run."""
-        value = first.x
         if not self.program.built:
-            await ensure_built(self.program, value)
+            try:
+                args, _ = converted(self.program, (first.x,), {})
+                await ensure_built(self.program, given_inputs(args, {}))
+            except InvalidValue as error:
+                # One bad example must not end a training; it fails by itself, like any other.
+                logging.getLogger("eventcore").debug("the first example cannot build the program: %s", error)
         settle(self.program)
 
     async def rollouts(
