@@ -250,7 +250,7 @@ def _decoded(place: str, text: str, wanted: str) -> Any:
 
 def _from_parquet(path: str) -> Table:
     try:
-        import pyarrow.parquet
+        import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise Unavailable(
             f"cannot read {path}: pyarrow is not installed; run: pip install 'eventcore[data]'"
