@@ -6,6 +6,8 @@ litellm takes seconds to import and keeps its HTTP clients per event loop, so bo
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import importlib
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -46,8 +48,7 @@ def server(shared_server: ModelServer) -> Iterator[ModelServer]:
 def shared_loop() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner
-        import litellm
-
+        litellm: Any = importlib.import_module("litellm")
         # Before the loop goes, or the connections left open are reported as leaks.
         runner.run(litellm.close_litellm_async_clients())
 
@@ -55,6 +56,4 @@ def shared_loop() -> Iterator[asyncio.Runner]:
 @pytest.fixture
 def wait(shared_loop: asyncio.Runner) -> Wait:
     """Run a coroutine in the shared event loop, in the context of the test."""
-    import contextvars
-
     return lambda coroutine: shared_loop.run(coroutine, context=contextvars.copy_context())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,7 +45,7 @@ def kinds(run: ec.Run) -> list[str]:
 
 
 @contextmanager
-def one_warning(match: str) -> Iterator[None]:
+def one_warning(match: str) -> Generator[None]:
     """Exactly one warning of ours, and it says `match`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -195,7 +195,7 @@ def test_a_program_with_decisions_is_saved_and_loaded_whole(tmp_path: Path, suff
     before = wait(program(Text(text="x")))
     program.save(tmp_path / f"saved{suffix}")
     loaded = ec.Program.load(tmp_path / f"saved{suffix}")
-    again = loaded.get_module("kinds")
+    again: Any = loaded.get_module("kinds")
     assert isinstance(again.decision, MultiDecision)
     assert again.decision.state.get("instructions") == "Learnt."
     assert again.decision.get_config()["temperature"] == 0.4

@@ -206,7 +206,8 @@ def test_only_what_was_given_is_sent() -> None:
 )
 def test_arguments_that_cannot_be_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises((ec.errors.InvalidValue, ec.errors.WrongType)):
-        Generator(**{"language_model": Heard(), **arguments})
+        given: dict[str, Any] = {"language_model": Heard(), **arguments}
+        Generator(**given)
 
 
 # --- state and records -------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def test_under_training_each_answer_is_a_record_of_its_own_rollout(run: ec.Run) 
     assert sorted(record["inputs"]["text"] for record in records) == list("01234")
     expected = {"label": "question", "sure": True, "note": None}
     assert all(record["outputs"] == expected and record["reward"] is None for record in records)
-    appended = [event for _, event in run.events(kind="PredictionAppended")]
+    appended: list[Any] = [event for _, event in run.events(kind="PredictionAppended")]
     assert {event.rollout for event in appended} == {f"training:0/{place}/0" for place in range(5)}
     assert all(event.rollout.split("/")[1] == event.record["inputs"]["text"] for event in appended)
 
@@ -349,8 +350,8 @@ def test_a_program_with_a_generator_is_saved_and_loaded_whole(
     before = wait(program(Text(text="why?")))
     program.save(tmp_path / f"saved{suffix}")
     loaded = ec.Program.load(tmp_path / f"saved{suffix}")
-    again = loaded.get_module("kind")
-    assert isinstance(again, cls)  # type: ignore[arg-type]  # the parameter is a class
+    again: Any = loaded.get_module("kind")
+    assert type(again) is cls
     assert again.state.get_json() == generator.state.get_json()
     assert again.schema == generator.schema
     same = again.get_config() | {"language_model": None}
@@ -366,7 +367,8 @@ def test_a_model_shared_by_two_generators_is_shared_after_loading(tmp_path: Path
     program = ec.Program(inputs=x, outputs=[wait(first(x)), wait(second(x))])
     program.save(tmp_path / "two.json")
     loaded = ec.Program.load(tmp_path / "two.json")
-    assert loaded.get_module("a").language_model is loaded.get_module("b").language_model
+    models: list[Any] = [loaded.get_module(name) for name in "ab"]
+    assert models[0].language_model is models[1].language_model
 
 
 # --- thinking ----------------------------------------------------------------------------------

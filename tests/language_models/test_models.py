@@ -206,5 +206,5 @@ def test_asking_for_the_whole_response_gives_text_usage_and_cost() -> None:
     from eventcore.language_models import Response
 
     asked = LanguageModel(function=lambda messages: Response(content="x", cost=0.25, output_tokens=4))
-    response = wait(asked.ask([{"role": "user", "content": "q"}]))
+    response: Any = wait(asked.ask([{"role": "user", "content": "q"}]))
     assert (response.content, response.cost, response.output_tokens) == ("x", 0.25, 4)
