@@ -209,3 +209,24 @@ def test_several_programs_of_one_run_are_told_apart_by_the_last_save(tmp_path: P
     for program in (first, second, first):
         program.save(tmp_path / "both")
         assert account(ec.Program.load(tmp_path / "both")) == account(program)
+
+
+def test_a_program_of_a_closed_store_can_still_be_saved_elsewhere(tmp_path: Path) -> None:
+    store = ec.open(tmp_path / "runs")
+    with store.run("a"):
+        program = used(graph())
+    store.close()
+    for form in ("p.json", "p.lmdb", "p.sqlite", "runs"):
+        program.save(tmp_path / form)
+        with ec.open("memory:").run("b"):
+            assert account(ec.Program.load(tmp_path / form)) == account(program)
+
+
+def test_a_program_saved_while_another_run_is_current_goes_with_its_own_run(tmp_path: Path) -> None:
+    with ec.open(tmp_path / "first").run("first") as first:
+        program = used(graph())
+    head = first.head
+    program.save(tmp_path / "copy")
+    assert first.head == head
+    with ec.open(tmp_path / "copy", read_only=True) as store:
+        assert store.runs() == ["first"]
