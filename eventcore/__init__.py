@@ -14,6 +14,7 @@ from eventcore._version import __version__ as __version__
 if TYPE_CHECKING:
     from eventcore import errors as errors
     from eventcore import ops as ops
+    from eventcore import optimizers as optimizers
     from eventcore import saving as saving
     from eventcore import testing as testing
     from eventcore.errors import EventcoreError as EventcoreError
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from eventcore.history.store import Store as Store
     from eventcore.history.store import open as open
     from eventcore.history.store import set_seed as set_seed
+    from eventcore.language_models import Branch as Branch
+    from eventcore.language_models import ChainOfThought as ChainOfThought
+    from eventcore.language_models import Decision as Decision
+    from eventcore.language_models import EmbeddingModel as EmbeddingModel
+    from eventcore.language_models import Generator as Generator
+    from eventcore.language_models import LanguageModel as LanguageModel
+    from eventcore.language_models import SelfCritique as SelfCritique
     from eventcore.models.data_model import DataModel as DataModel
     from eventcore.models.field import Field as Field
     from eventcore.models.json_data_model import JsonDataModel as JsonDataModel
@@ -46,17 +54,28 @@ if TYPE_CHECKING:
     from eventcore.programs.program import Program as Program
     from eventcore.programs.sequential import Sequential as Sequential
     from eventcore.session import clear_session as clear_session
-    from eventcore.variables import Initializer as Initializer
-    from eventcore.variables import Variable as Variable
+    from eventcore.training import callbacks as callbacks
+    from eventcore.training import data as data
+    from eventcore.training import metrics as metrics
+    from eventcore.training import rewards as rewards
+    from eventcore.training.rewards import ExactMatch as ExactMatch
     from eventcore.variables import initializers as initializers
-    from eventcore.variables import name_scope as name_scope
+    from eventcore.variables.initializers import Initializer as Initializer
+    from eventcore.variables.scope import name_scope as name_scope
+    from eventcore.variables.variable import Variable as Variable
 
 _HOMES = {
     "And": "eventcore.modules.core",
+    "Branch": "eventcore.language_models",
+    "ChainOfThought": "eventcore.language_models",
     "Concat": "eventcore.modules.core",
     "DataModel": "eventcore.models.data_model",
+    "Decision": "eventcore.language_models",
+    "EmbeddingModel": "eventcore.language_models",
     "EventcoreError": "eventcore.errors",
+    "ExactMatch": "eventcore.training.rewards",
     "Field": "eventcore.models.field",
+    "Generator": "eventcore.language_models",
     "Hook": "eventcore.modules.hooks",
     "Identity": "eventcore.modules.core",
     "InMask": "eventcore.modules.core",
@@ -65,6 +84,7 @@ _HOMES = {
     "Instructions": "eventcore.models.trainable",
     "JsonDataModel": "eventcore.models.json_data_model",
     "Lambda": "eventcore.modules.core",
+    "LanguageModel": "eventcore.language_models",
     "Module": "eventcore.modules.module",
     "Not": "eventcore.modules.core",
     "Or": "eventcore.modules.core",
@@ -72,6 +92,7 @@ _HOMES = {
     "Prediction": "eventcore.models.trainable",
     "Program": "eventcore.programs.program",
     "Run": "eventcore.history.run",
+    "SelfCritique": "eventcore.language_models",
     "Sequential": "eventcore.programs.sequential",
     "State": "eventcore.history.state",
     "Store": "eventcore.history.store",
@@ -87,19 +108,30 @@ _HOMES = {
     "wait": "eventcore.modules.waiting",
 }
 _MODULES = {
+    "callbacks": "eventcore.training.callbacks",
+    "data": "eventcore.training.data",
     "errors": "eventcore.errors",
     "initializers": "eventcore.variables.initializers",
+    "metrics": "eventcore.training.metrics",
     "ops": "eventcore.ops",
+    "optimizers": "eventcore.optimizers",
+    "rewards": "eventcore.training.rewards",
     "saving": "eventcore.saving",
     "testing": "eventcore.testing",
 }
 
 __all__ = [
     "And",
+    "Branch",
+    "ChainOfThought",
     "Concat",
     "DataModel",
+    "Decision",
+    "EmbeddingModel",
     "EventcoreError",
+    "ExactMatch",
     "Field",
+    "Generator",
     "Hook",
     "Identity",
     "InMask",
@@ -108,6 +140,7 @@ __all__ = [
     "Instructions",
     "JsonDataModel",
     "Lambda",
+    "LanguageModel",
     "Module",
     "Not",
     "Or",
@@ -115,6 +148,7 @@ __all__ = [
     "Prediction",
     "Program",
     "Run",
+    "SelfCritique",
     "Sequential",
     "State",
     "Store",
@@ -122,13 +156,18 @@ __all__ = [
     "Trainable",
     "Variable",
     "Xor",
+    "callbacks",
     "clear_session",
+    "data",
     "errors",
     "initializers",
     "is_trainable",
+    "metrics",
     "name_scope",
     "open",
     "ops",
+    "optimizers",
+    "rewards",
     "saving",
     "set_seed",
     "testing",
