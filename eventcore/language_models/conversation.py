@@ -13,13 +13,14 @@ import msgspec
 from eventcore.errors import InvalidValue
 from eventcore.models.chat import ChatMessages, is_chat_message, is_chat_messages
 from eventcore.models.conversion import is_data_model, json_of
+from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.symbolic import SymbolicDataModel
 
 JsonDict = dict[str, Any]
 
 
 def as_conversation(value: Any) -> Any:
-    """Turn a text, a message, a list of messages or a data model of messages into `ChatMessages`.
+    """Turn a text, a message, a list of messages or a data model of messages into JSON of `ChatMessages`.
 
     Symbolic data models are returned as they are.
 
@@ -30,21 +31,25 @@ def as_conversation(value: Any) -> Any:
     if isinstance(value, SymbolicDataModel):
         return value
     if isinstance(value, str):
-        return ChatMessages.from_config({"messages": [{"role": "user", "content": value}]})
+        return _conversation([{"role": "user", "content": value}])
     if isinstance(value, (list, tuple)):
-        return ChatMessages.from_config({"messages": [_message(item) for item in value]})
+        return _conversation([_message(item) for item in value])
     if isinstance(value, dict):
         found = cast("JsonDict", value)
         return as_conversation(found["messages"]) if set(found) == {"messages"} else as_conversation([found])
     if is_data_model(value):
         if is_chat_messages(value):
-            return ChatMessages.from_config({"messages": json_of(value)["messages"]})
+            return _conversation(json_of(value)["messages"])
         if is_chat_message(value):
             return as_conversation([json_of(value)])
     raise InvalidValue(
         f"cannot send {value!r} to a language model: pass a text, ChatMessages, or a list of messages such as "
         "{'role': 'user', 'content': '…'}"
     )
+
+
+def _conversation(messages: list[JsonDict]) -> JsonDataModel:
+    return JsonDataModel(data_model=ChatMessages, json={"messages": messages}, name="messages")
 
 
 def _message(item: Any) -> JsonDict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,6 +19,7 @@ _SHORTEST = 8
 """Shorter values ("none", "EMPTY", "test") stand for no key at all, and occur in ordinary text."""
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether what stands under a name is a secret, such as `api_key` or `Authorization`."""
     return bool(redacted({name: "value"})[name] == REDACTED)
