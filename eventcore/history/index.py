@@ -56,12 +56,15 @@ class Indexer:
     def feed(self, first_seq: int, events: Sequence[Event]) -> None:
         """Take note of events whose seqs begin at `first_seq`."""
         seqs = self._seqs
-        for seq, event in enumerate(events, first_seq):
-            variable: int | None = getattr(event, "variable", None)
-            if variable is not None:
-                if variable in seqs:
-                    seqs[variable].append(seq)
-                else:
+        try:
+            variables: list[int | None] = [event.variable for event in events]  # type: ignore[attr-defined]
+        except AttributeError:  # some concern none; to ask each is slower
+            variables = [getattr(event, "variable", None) for event in events]
+        for seq, variable in enumerate(variables, first_seq):
+            try:
+                seqs[variable].append(seq)  # type: ignore[index]
+            except KeyError:
+                if variable is not None:
                     seqs[variable] = [seq]
         self._count += len(events)
 

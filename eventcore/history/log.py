@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 
 from eventcore.errors import EventTooLarge, OutcomeUnknown, StorageError, StoreClosed
 from eventcore.history.backend import Backend, Block, Posting, RunRow, StoredSnapshot
-from eventcore.history.codec import encoder, pack_block
+from eventcore.history.codec import compress_all, encoder, seal_block
 from eventcore.history.events import VOCABULARY, Event
 from eventcore.history.index import Indexer
 from eventcore.history.snapshots import pack
@@ -29,6 +29,8 @@ LINGER = 0.010
 """Seconds an event waits for company before it is committed."""
 BUFFER_BYTES = 64 * 1024 * 1024
 """An append blocks while this many bytes wait to be committed."""
+SNAPSHOTS_APART = 16 * 1024
+"""Events between two snapshots of one commit; so many fold in about 10 ms."""
 MAX_EVENT = 8 * 1024 * 1024
 EVENT_OVERHEAD = 48
 """Bytes counted for an event besides its payload."""
@@ -236,23 +238,37 @@ class Log:
     def _write(self, first: int, batch: Sequence[Event], snapshots: list[tuple[int, bytes]]) -> None:
         blocks: list[Block] = []
         postings: list[Posting] = []
-        seq, head = first, first - 1
-        for part, payload in _cut(batch):
-            data = pack_block(self.row.id, seq, len(part), self.row.epoch, VOCABULARY, payload)
+        seq = first
+        cut = list(_cut(batch))
+        stored = compress_all([payload for _, payload in cut])
+        for (part, payload), (flags, packed) in zip(cut, stored, strict=True):
+            data = seal_block(
+                self.row.id, seq, len(part), self.row.epoch, VOCABULARY, len(payload), flags, packed
+            )
             blocks.append(Block(seq, seq + len(part) - 1, data))
             self._indexer.feed(seq, part)
             seq += len(part)
             postings += self._indexer.take(seq - 1)
-        for at, encoded in snapshots:
-            # A commit carries one snapshot, and no snapshot stands beyond what is committed with it.
-            ready = [block for block in blocks if block.first_seq <= at]
-            self.backend.append(
-                self.row.id, head, self.row.epoch, ready, StoredSnapshot(at, pack(self.row.id, at, encoded))
-            )
-            head = ready[-1].last_seq if ready else head
-            blocks = blocks[len(ready) :]
-        if blocks or postings:
-            self.backend.append(self.row.id, head, self.row.epoch, blocks, None, postings)
+        *older, newest = _thinned(snapshots) or [None]
+        if blocks or newest or postings:
+            self.backend.append(self.row.id, first - 1, self.row.epoch, blocks, self._pack(newest), postings)
+        for snapshot in older:
+            self.backend.append(self.row.id, seq - 1, self.row.epoch, (), self._pack(snapshot))
+
+    def _pack(self, snapshot: tuple[int, bytes] | None) -> StoredSnapshot | None:
+        if snapshot is None:
+            return None
+        at, encoded = snapshot
+        return StoredSnapshot(at, pack(self.row.id, at, encoded))
+
+
+def _thinned(snapshots: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Leave out snapshots that lie close before a later one: each is a commit, and a slow disk gets many at once."""
+    kept: list[tuple[int, bytes]] = []
+    for snapshot in reversed(snapshots):
+        if not kept or kept[-1][0] - snapshot[0] >= SNAPSHOTS_APART:
+            kept.append(snapshot)
+    return kept[::-1]
 
 
 def _cut(batch: Sequence[Event]) -> Iterator[tuple[Sequence[Event], bytes]]:
@@ -285,6 +301,9 @@ class Committer:
         self._stopping = False
         self._dead = False
         self._thread: threading.Thread | None = None
+        # Not `is_alive` and `join`: a Ctrl-C inside them makes Python believe that a running thread has ended.
+        self._alive = False
+        self._ended: SimpleQueue[None] = SimpleQueue()
 
     def arm(self, log: Log) -> None:
         """Have a log committed within `LINGER` seconds."""
@@ -292,7 +311,10 @@ class Committer:
             if log not in self._armed:
                 self._armed.append(log)
             if self._thread is None and not self._dead:
-                self._thread = threading.Thread(target=self._run, name=f"eventcore-{self._name}", daemon=True)
+                self._alive = True
+                self._thread = threading.Thread(
+                    target=self._work, name=f"eventcore-{self._name}", daemon=True
+                )
                 self._thread.start()
         self._calls.put(False)
 
@@ -304,14 +326,15 @@ class Committer:
 
     def running(self) -> bool:
         """Whether anything will ever be committed again."""
-        return not self._dead and self._thread is not None and self._thread.is_alive()
+        return self._alive and not self._dead
 
     def stop(self) -> None:
         """Commit what is armed and end the thread. Idempotent."""
         self._stopping = True
         self._calls.put(True)
         if self._thread is not None and self._thread is not threading.current_thread() and not self._dead:
-            self._thread.join()
+            self._ended.get()
+            self._ended.put(None)  # for whoever else waits
         self._dead = True
 
     def retire(self) -> None:
@@ -323,6 +346,13 @@ class Committer:
         """Forget the thread: this is a child after `fork()`, where it does not exist."""
         self._dead = True
         self._arming = threading.Lock()
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._alive = False
+            self._ended.put(None)
 
     def _run(self) -> None:
         while not (self._stopping and not self._armed):

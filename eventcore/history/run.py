@@ -20,6 +20,7 @@ import msgspec
 from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError, StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history.log import EVENT_OVERHEAD, Log
+from eventcore.history.pieces import in_pieces
 from eventcore.history.reading import Reader
 from eventcore.history.run_reader import Record as Record
 from eventcore.history.run_reader import RunReader
@@ -217,11 +218,13 @@ class Run(RunReader):
     def record_read(self, variable: int, field: str | None, rollout: str | None, cause: int) -> None:
         """Append that a variable was read: `record`, shorter, for the one event that changes nothing."""
         log = self._log
-        if log is None or not self.record_reads or log.closed or log.failure is not None:
+        if log is None:
             return
         base, pending = log.buffer
         if self._folded != base + len(pending):
             self._catch_up(log)
+        if not self.record_reads or log.closed or log.failure is not None:
+            return
         event = e.FieldRead(time_ns() // 1000, rollout, cause, variable, field)
         with log.lock:
             log.append(event, 0)
@@ -298,8 +301,9 @@ class Run(RunReader):
 
         Raises:
             UnrecordedMutation: A container was changed behind its recording view; the log's value is restored.
-            StorageError: The commit failed; the message says what is durable.
+            StorageError: The commit failed; the message says what is durable. Or this is a child after `fork()`.
         """
+        self.store.require_process()
         try:
             for guard in list(self.guards.values()):
                 guard.check()
@@ -366,10 +370,26 @@ class Run(RunReader):
         with self.lock:
             if event.variable != self.live.next_number:  # another thread declared meanwhile
                 event = msgspec.structs.replace(event, variable=self.live.next_number)
-            self.record(event, size_of(event.schema) + size_of(event.value) + len(event.path))
+            self.record_in_pieces(event, size_of(event.schema) + len(event.path))
             self.owners[event.path] = weakref.ref(owner)
             self._declared.add(event.path)
             return self.live.slot(event.path)
+
+    def record_in_pieces(self, event: e.VariableDeclared | e.VariableAssigned, besides: int = 0) -> None:
+        """Record a whole value, in several events where it has grown too large for one.
+
+        Args:
+            event: The event with the whole value.
+            besides: Bytes of its other payloads.
+        """
+        value, pieces = in_pieces(event.value)
+        with self.lock:
+            self.record(
+                msgspec.structs.replace(event, value=value) if pieces else event, size_of(value) + besides
+            )
+            for path, op, args in pieces:
+                filling = e.ValuePatched(*self.stamp(), event.variable, path, op, args, -1)
+                self.record(filling, size_of(args))
 
     def is_taken(self, path: str, owner: Any = None, collect: bool = True) -> bool:
         """Whether another object that is still in use has this path; `collect` makes sure that it is."""

@@ -17,7 +17,7 @@ from eventcore.history.state import State, decode_state, encode_state
 SNAPSHOT_RATIO = 4
 """A snapshot is due when the log has grown by this many times the size of the state since the last one."""
 
-SNAPSHOT_FLOOR = 256 * 1024
+SNAPSHOT_FLOOR = 512 * 1024
 """… and by at least this many bytes, so that small states are not stored over and over."""
 
 MAX_STATE = 1024 * 1024 * 1024

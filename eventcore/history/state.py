@@ -100,6 +100,34 @@ class VariableState:
         for field, item in value.items():
             self.put(field, item)
 
+    def mend(self, place: Any, truth: Any) -> None:
+        """Make a container of the value equal to `truth`, replacing only what differs: views stay what they are."""
+        if isinstance(place, dict):
+            for key in [key for key in dict.keys(place) if key not in truth]:
+                dict.__delitem__(place, key)
+            for key, item in truth.items():
+                held = dict.get(place, key, self)
+                if held is self or not self._mended(held, item):
+                    dict.__setitem__(place, key, self.enter(item, place))
+        else:
+            del_from, common = len(truth), min(len(place), len(truth))
+            list.__delitem__(place, slice(del_from, None))
+            for index in range(common):
+                if not self._mended(list.__getitem__(place, index), truth[index]):
+                    list.__setitem__(place, index, self.enter(truth[index], place))
+            list.extend(place, [self.enter(item, place) for item in truth[common:]])
+
+    def _mended(self, held: Any, truth: Any) -> bool:
+        """Whether `held` is, or has been made, equal to `truth`; plain containers have no place among views."""
+        kinds = (dict, list)
+        foreign = self.wrap is not None and type(held) in kinds
+        if not foreign and any(isinstance(held, kind) and isinstance(truth, kind) for kind in kinds):
+            self.mend(held, truth)
+            if isinstance(truth, PredictionRecord) and hasattr(held, "rollout"):
+                held.rollout = truth.rollout
+            return True
+        return not differ(held, truth)
+
     def container(self, path: Iterable[Any]) -> Any:
         """Return what lies at a path of keys and indexes."""
         place: Any = self.value
@@ -193,11 +221,7 @@ class State:
         for slot in truth.live_slots():
             mine = self._slots.get(slot.number)
             if mine is not None:
-                for field in [*mine.value, *slot.value]:
-                    if field not in slot.value:
-                        dict.pop(mine.value, field, None)
-                    elif field not in mine.value or differ(mine.value[field], slot.value[field]):
-                        mine.put(field, slot.value[field])
+                mine.mend(mine.value, slot.value)
                 slot.value, slot.wrap = mine.value, mine.wrap
                 for name in VariableState.__slots__:
                     setattr(mine, name, getattr(slot, name))
@@ -267,11 +291,10 @@ class _Values(Mapping[str, dict[str, Any]]):
 
 
 def differ(a: Any, b: Any) -> bool:
-    """Whether two values are different JSON, keys in another order included; what is no JSON differs from all."""
-    try:
-        return encoder.encode(a) != encoder.encode(b)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return True
+    """Whether two places hold different scalars, or anything that is no scalar at all."""
+    return (
+        type(a) not in _SCALARS or type(a) is not type(b) or a != b or repr(a) != repr(b)
+    )  # -0.0 equals 0.0
 
 
 def resolve(name: str, paths: Iterable[str]) -> str:

@@ -301,16 +301,20 @@ class Store:
     @property
     def backend(self) -> Backend:
         """The backend; after `close`, one for reading is opened on demand."""
-        if self._pid != os.getpid():
-            raise StoreClosed(
-                f"cannot use {self.url} in process {os.getpid()}: it was opened by process {self._pid} before "
-                "fork(); open it again in the child"
-            )
+        self.require_process()
         if not self._closed or not self._backend.durable:
             return self._backend
         if self._after_close is None:
             self._after_close = open_backend(self.url, read_only=True)
         return self._after_close
+
+    def require_process(self) -> None:
+        """Raise `StoreClosed` in a child made by `fork()`: nothing here works there."""
+        if self._pid != os.getpid():
+            raise StoreClosed(
+                f"cannot use {self.url} in process {os.getpid()}: it was opened by process {self._pid} before "
+                "fork(); open it only after fork(), or start processes with the method 'spawn'"
+            )
 
     @property
     def closed(self) -> bool:
@@ -322,6 +326,7 @@ class Store:
         return Reader(self.backend, run)
 
     def _require_open(self, what: str) -> None:
+        self.require_process()
         if self._closed:
             raise StoreClosed(f"cannot {what} {self.url}: it was closed; open it again")
         if self.backend.read_only:

@@ -33,7 +33,7 @@ def split(url: str | os.PathLike[str] | None) -> tuple[str, str]:
     """
     if url is None:
         url = os.environ.get("EVENTCORE_STORE") or DEFAULT_PATH
-    text = os.fspath(url)
+    text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else url
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidValue(f"cannot open a store at {text!r}: pass a path such as 'runs.lmdb', or 'memory:'")
     found = _SCHEME.match(text)

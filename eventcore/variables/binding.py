@@ -207,8 +207,7 @@ class Binding:
             wrong = [
                 field for field in suspects if _encoded(self.root.get(field)) != _encoded(truth.get(field))
             ]
-            for field in wrong:
-                self.slot.put(field, truth[field])
+            self.slot.mend(self.root, {**self.root, **{field: truth[field] for field in wrong}})
         return wrong
 
 

@@ -213,6 +213,7 @@ class Variable(Operators):
             run.require_free(self._path, self)
             run.guards.pop(id(self._binding), None)
             self._move_back(run)
+        self._run.live  # noqa: B018 - catches up after an interrupt
         return self._root
 
     def _move_back(self, run: Run) -> None:
@@ -241,12 +242,13 @@ class Variable(Operators):
             if here.overlay is not None:
                 return root.get(field, default)
             run = self._run
-        value = dict.get(self._root, field, _MISSING)
-        if type(field) is not str or (value is _MISSING and not is_text(field)):
+        if type(field) is not str or field not in self._root:
             if not isinstance(field, str) or not is_text(field):
                 return default  # no field can have this name, so there is nothing to record
             field = str.__str__(field)
         run.record_read(self._number, field, here.rollout, here.cause)
+        # After the record: that is where the value catches up with the log when an interrupt left it behind.
+        value = dict.get(self._root, field, _MISSING)
         if value is _MISSING:
             return default
         if isinstance(value, (RecordingDict, RecordingList)):
@@ -262,6 +264,8 @@ class Variable(Operators):
     def get_json(self) -> dict[str, Any]:
         """Return an independent plain copy of the whole value. Records nothing."""
         here = current.get(process_scope)
+        if here.overlay is None:
+            self._run.live  # noqa: B018 - catches up after an interrupt
         root = self._root if here.overlay is None else self._enter(here, writing=False)
         copied: dict[str, Any] = plain(root)
         return copied
@@ -363,10 +367,13 @@ class Variable(Operators):
             root.clear()
             root.update(checked)
             return
-        run, size = self._run, size_of(checked)
+        run, size = self._run, size_of(checked) if origin is None else 0  # what was saved may come in pieces
         event = e.VariableAssigned(*run.stamp(), self._number, checked, run.source(size), origin)
         self._binding.note(event, None)
-        run.record(event, size)
+        if origin is None:
+            run.record(event, size)
+        else:
+            run.record_in_pieces(event)
 
     def patch(self, view: View, op: int, args: list[Any]) -> None:
         """Record an in-place change of one of its containers; the views call this.

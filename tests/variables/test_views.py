@@ -318,13 +318,14 @@ def test_a_view_outliving_its_variable_says_what_to_do(run: Run) -> None:
 def test_what_goes_behind_a_view_is_reported_at_the_next_barrier_and_undone(
     state: Variable, run: Run, bypass: Callable[[Any], Any]
 ) -> None:
-    bypass(state.get("numbers"))
+    held = state.get("numbers")
+    bypass(held)
     with pytest.raises(UnrecordedMutation, match=r"variable 'state', field 'numbers'.*restored"):
         run.flush()
     assert state.get_json()["numbers"] == [3, 1, 2]
     assert run.durable == run.head  # what was recorded is durable all the same
     run.flush()
-    state.get("numbers").append(4)
+    held.append(4)
     assert run.at(run.head).variables["state"]["numbers"] == [3, 1, 2, 4]
 
 
