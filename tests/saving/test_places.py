@@ -230,3 +230,20 @@ def test_a_program_saved_while_another_run_is_current_goes_with_its_own_run(tmp_
     assert first.head == head
     with ec.open(tmp_path / "copy", read_only=True) as store:
         assert store.runs() == ["first"]
+
+
+def test_a_value_that_grew_beyond_one_event_is_loaded_moved_and_saved(tmp_path: Path) -> None:
+    program = used(graph())
+    state = program.variables[0]
+    for turn in range(10):
+        state.get("predictions").append({"inputs": {"text": f"{turn}" * 1_000_000}, "outputs": {}})
+    for turn in range(3):
+        state.get("habits")[f"habit {turn}"] = {"deep": [turn, "x" * 3_000_000]}
+    expected = account(program)
+    for form in ("p.lmdb", "p.sqlite", "p.json"):
+        program.save(tmp_path / form)
+        with ec.open("memory:").run("b") as run:
+            loaded = ec.Program.load(tmp_path / form)
+            assert account(loaded) == expected
+            assert run.at(run.head).variables[state.path] == state.get_json()
+            assert run.store.verify() == []
