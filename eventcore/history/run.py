@@ -8,47 +8,32 @@ live state and no log; it sees what is durable.
 from __future__ import annotations
 
 import gc
-import heapq
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextvars import Token
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable
+from time import time_ns
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError, StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history.log import EVENT_OVERHEAD, Log
+from eventcore.history.pieces import in_pieces
 from eventcore.history.reading import Reader
+from eventcore.history.run_reader import Record as Record
+from eventcore.history.run_reader import RunReader
+from eventcore.history.run_reader import variable_path as variable_path
 from eventcore.history.scope import Scope, current, process_scope
 from eventcore.history.snapshots import SNAPSHOT_FLOOR, due
 from eventcore.history.sources import Sources, user_frame
-from eventcore.history.state import State, VariableState, apply, encode_state, fold, size_of
-from eventcore.history.timetravel import Change, Difference, changes, differences
+from eventcore.history.state import State, VariableState, apply, encode_state, fold, merge, size_of
 
 if TYPE_CHECKING:
     import asyncio
 
     from eventcore.history.store import Store
-
-
-class Record(NamedTuple):
-    """One event with its place.
-
-    Attributes:
-        seq: Its position in the run, from 1.
-        event: The event.
-    """
-
-    seq: int
-    event: e.Event
-
-    @property
-    def kind(self) -> str:
-        """Name of the event's class."""
-        return type(self.event).__name__
 
 
 class Guard(Protocol):
@@ -58,8 +43,12 @@ class Guard(Protocol):
         """Raise `UnrecordedMutation` if the value is not what the log says."""
         ...
 
+    def intact(self) -> bool:
+        """Whether the value is what the events noted say; cheaper than `check`, and restores nothing."""
+        ...
 
-class Run:
+
+class Run(RunReader):
     """One run of a store.
 
     Use `Store.run` to start or resume one, `store[name]` to read one. As a context manager it is current
@@ -72,6 +61,7 @@ class Run:
         record_reads: Whether `get` appends an event.
         budget: What may be spent, or None.
         guards: Checked at every barrier.
+        owners: The variable objects that live here, by path.
     """
 
     def __init__(self, store: Store, reader: Reader, log: Log | None, live: State, seed: int) -> None:
@@ -89,9 +79,9 @@ class Run:
         self._state_size = 0
         self._snapshot_at = SNAPSHOT_FLOOR
         self._sources = Sources(live.sources)
-        self._owners: dict[str, weakref.ref[Any]] = {}
+        self.owners: dict[str, weakref.ref[Any]] = {}
         self._declared: set[str] = set()
-        self._tokens: list[Token[Scope]] = []
+        self.started_at = -1
 
     # --- identity ------------------------------------------------------------------------------
 
@@ -159,7 +149,7 @@ class Run:
     def stamp(self) -> tuple[int, str | None, int]:
         """Return the header (time, rollout, cause) for an event made here."""
         here = current.get(process_scope)
-        return time.time_ns() // 1000, here.rollout, here.cause
+        return time_ns() // 1000, here.rollout, here.cause
 
     def record(self, event: e.Event, size: int = 0) -> int:
         """Append one event and apply it; the one write path.
@@ -178,7 +168,8 @@ class Run:
         log = self._log
         if log is None:
             log = self._writing_log()
-        if self._folded != log.head:
+        base, pending = log.buffer
+        if self._folded != base + len(pending):
             self._catch_up(log)
         with log.lock:
             seq = log.append(event, size)
@@ -190,14 +181,51 @@ class Run:
             self._grow(log)
         return seq
 
+    def record_update(
+        self, slot: VariableState, scalars: dict[str, Any], size: int, here: Scope, frame: FrameType
+    ) -> e.VariableUpdated:
+        """Append and apply that a variable's scalars were updated: `record`, shorter, for the commonest event.
+
+        Args:
+            slot: The variable.
+            scalars: Checked strings and numbers by field; they become the event's.
+            size: Their bytes.
+            here: The scope.
+            frame: Whose line it is, unless it is this package's own.
+
+        Returns:
+            The event.
+        """
+        source = self._sources.places.get((id(frame.f_code), frame.f_lasti))
+        if source is None:
+            source = self.source(size)
+        log = self._log
+        if log is None:
+            log = self._writing_log()
+        base, pending = log.buffer
+        if self._folded != base + len(pending):
+            self._catch_up(log)
+        event = e.VariableUpdated(time_ns() // 1000, here.rollout, here.cause, slot.number, scalars, source)
+        with log.lock:
+            log.append(event, size)
+            merge(slot.value, scalars)
+            self._folded += 1
+        self._grown += size + EVENT_OVERHEAD
+        if self._grown >= self._snapshot_at:
+            self._grow(log)
+        return event
+
     def record_read(self, variable: int, field: str | None, rollout: str | None, cause: int) -> None:
         """Append that a variable was read: `record`, shorter, for the one event that changes nothing."""
         log = self._log
-        if log is None or not self.record_reads or log.closed or log.failure is not None:
+        if log is None:
             return
-        if self._folded != log.head:
+        base, pending = log.buffer
+        if self._folded != base + len(pending):
             self._catch_up(log)
-        event = e.FieldRead(time.time_ns() // 1000, rollout, cause, variable, field)
+        if not self.record_reads or log.closed or log.failure is not None:
+            return
+        event = e.FieldRead(time_ns() // 1000, rollout, cause, variable, field)
         with log.lock:
             log.append(event, 0)
             self._folded += 1
@@ -208,7 +236,10 @@ class Run:
     def _grow(self, log: Log) -> None:
         """Take a snapshot when one is due, and hold the caller while the buffer is full."""
         with log.lock:
-            if due(self._grown, self._state_size) and self._folded == log.head:
+            if not all(guard.intact() for guard in list(self.guards.values())):
+                # Something went behind the views: no snapshot of that. The next barrier says so.
+                self._grown //= 2
+            elif due(self._grown, self._state_size) and self._folded == log.head:
                 encoded = encode_state(self._live)
                 self._state_size = len(encoded)
                 if due(self._grown, self._state_size):
@@ -243,14 +274,19 @@ class Run:
             self._catch_up(log)
         return self._live
 
-    def source(self) -> int:
-        """Return the number of the user's source line, recording the line when it is new; -1 for unknown."""
+    def source(self, size: int = 0) -> int:
+        """Return the number of the user's source line, recording the line when it is new; -1 for unknown.
+
+        Args:
+            size: Bytes of the event it is for: one that is too large is refused before its line is recorded.
+        """
         frame = user_frame(1)
         if frame is None:
             return -1
         number = self._sources.find(frame)
         if number is not None:
             return number
+        self._writing_log().require_fit(size)
         with self.lock:
             number, line = self._sources.learn(frame)
             if line is not None:
@@ -265,19 +301,20 @@ class Run:
 
         Raises:
             UnrecordedMutation: A container was changed behind its recording view; the log's value is restored.
-            StorageError: The commit failed; the message says what is durable.
+            StorageError: The commit failed; the message says what is durable. Or this is a child after `fork()`.
         """
+        self.store.require_process()
         try:
             for guard in list(self.guards.values()):
                 guard.check()
         finally:
-            head = self._settle()
+            head = self.settle()
         log = self._log
         if log is not None and log.failure is not None and log.durable < log.head:
             raise log.failure
         return head
 
-    def _settle(self) -> int:
+    def settle(self) -> int:
         """Make everything durable that still can be, and return the durable head: enough for reading."""
         if self._log is None:
             return self.head
@@ -303,9 +340,18 @@ class Run:
         if log.durable < seq and log.failure is not None:
             raise log.failure
 
+    async def barrier(self) -> int:
+        """Make everything appended so far durable without blocking the event loop; otherwise like `flush`."""
+        for guard in list(self.guards.values()):
+            guard.check()
+        head = self.head
+        await self.settled(head)
+        return head
+
     def snapshot(self) -> int:
         """Store a snapshot now and return the seq it stands at, durable."""
         log = self._writing_log()
+        log.require_fit(0)
         self.flush()
         with log.lock:
             log.offer_snapshot(encode_state(self.live))
@@ -324,24 +370,43 @@ class Run:
         with self.lock:
             if event.variable != self.live.next_number:  # another thread declared meanwhile
                 event = msgspec.structs.replace(event, variable=self.live.next_number)
-            self.record(event, size_of(event.schema) + size_of(event.value) + len(event.path))
-            self._owners[event.path] = weakref.ref(owner)
+            self.record_in_pieces(event, size_of(event.schema) + len(event.path))
+            self.owners[event.path] = weakref.ref(owner)
             self._declared.add(event.path)
             return self.live.slot(event.path)
 
+    def record_in_pieces(self, event: e.VariableDeclared | e.VariableAssigned, besides: int = 0) -> None:
+        """Record a whole value, in several events where it has grown too large for one.
+
+        Args:
+            event: The event with the whole value.
+            besides: Bytes of its other payloads.
+        """
+        value, pieces = in_pieces(event.value)
+        with self.lock:
+            self.record(
+                msgspec.structs.replace(event, value=value) if pieces else event, size_of(value) + besides
+            )
+            for path, op, args in pieces:
+                filling = e.ValuePatched(*self.stamp(), event.variable, path, op, args, -1)
+                self.record(filling, size_of(args))
+
+    def is_taken(self, path: str, owner: Any = None, collect: bool = True) -> bool:
+        """Whether another object that is still in use has this path; `collect` makes sure that it is."""
+        if collect and self._owner(path) not in (None, owner):
+            gc.collect()  # a module and its variables refer to each other: they go with the collector, not before
+        return self._owner(path) not in (None, owner)
+
     def require_free(self, path: str, owner: Any = None) -> None:
         """Raise `DuplicateName` if an object that is still in use has this path."""
-        if self._owner(path) in (None, owner):
-            return
-        gc.collect()  # a module and its variables refer to each other: they go with the collector, not before
-        if self._owner(path) not in (None, owner):
+        if self.is_taken(path, owner):
             raise DuplicateName(
                 f"cannot declare variable {path!r} in run {self.name!r}: another variable of this path is in use; "
                 "give its module another name, delete the earlier object first, or call clear_session()"
             )
 
     def _owner(self, path: str) -> Any:
-        reference = self._owners.get(path)
+        reference = self.owners.get(path)
         return None if reference is None else reference()
 
     def inherited(self, path: str) -> VariableState | None:
@@ -350,106 +415,15 @@ class Run:
             return None
         return self.live.slot(path)
 
-    def forget_owners(self, paths: Iterable[str] | None = None) -> None:
-        """Let paths (None: all) be declared again whoever holds them: `clear_session`, and a load in their place."""
-        for path in list(self._owners) if paths is None else paths:
-            self._owners.pop(path, None)
+    def forget_owners(self) -> None:
+        """Let paths be declared again whoever holds them (`clear_session`)."""
+        self.owners.clear()
 
     def owns(self, path: str, owner: Any) -> bool:
         """Whether `owner` is the object that lives at `path`."""
         return self._owner(path) is owner
 
-    # --- reading -------------------------------------------------------------------------------
-
-    def reader(self) -> Reader:
-        """Return a reader of this run after making what was appended visible to it."""
-        self._settle()
-        return self.store.reader(self.number)
-
-    def seq(self, position: int | str) -> int:
-        """Resolve a seq given as a number or as a label.
-
-        Raises:
-            InvalidValue: Not a number from 0 to the head.
-            NotFound: No such label.
-        """
-        if isinstance(position, str) and not position.isdigit():
-            labels = self.state.labels
-            if position not in labels:
-                raise NotFound(
-                    f"cannot find label {position!r} in run {self.name!r}; it has: {', '.join(labels) or 'none'}"
-                )
-            return labels[position]
-        known = isinstance(position, (int, str)) and not isinstance(position, bool)
-        found, head = int(position) if known else -1, self.head
-        if not 0 <= found <= head:
-            raise InvalidValue(
-                f"cannot go to seq {position!r} of run {self.name!r}: its log ends at {head}; "
-                f"pass a seq from 0 to {head}"
-            )
-        return found
-
-    def events(
-        self,
-        start: int | str = 1,
-        stop: int | str | None = None,
-        variable: Any = None,
-        kind: str | type[e.Event] | None = None,
-    ) -> Iterator[Record]:
-        """Return an iterator over events, oldest first, read lazily block by block.
-
-        Args:
-            start: First seq.
-            stop: Last seq, included; None for the head at this moment.
-            variable: Only events of this variable (a Variable, its path, or its name where unique).
-            kind: Only events of this class, or of the class of this name.
-
-        Raises:
-            InvalidValue: A seq that is not there, or an unknown kind.
-            NotFound: No such variable.
-        """
-        reader = self.reader()
-        head = reader.head()
-        first = max(1, self.seq(start)) if head else 1
-        last = head if stop is None else min(self.seq(stop), head)
-        wanted = _kind(kind)
-        if variable is None:
-            found = reader.events(first, last)
-        else:
-            found = self._concerning(reader, variable, first, last)
-        return (Record(seq, event) for seq, event in found if wanted is None or isinstance(event, wanted))
-
-    def _concerning(
-        self, reader: Reader, variable: Any, first: int, last: int
-    ) -> Iterator[tuple[int, e.Event]]:
-        numbers = self.at(reader.head()).numbers(variable_path(variable))
-        parts = [reader.concerning(number, first, last) for number in numbers]
-        # An object whose place was taken may still be read, so the parts can overlap.
-        yield from parts[0] if len(parts) == 1 else heapq.merge(*parts, key=_seq_of)
-
-    def follow(self, from_seq: int = 1, timeout: float | None = None) -> Iterator[Record]:
-        """Yield events from `from_seq` on, then wait for more: nothing skipped, doubled or reordered.
-
-        Only durable events are seen. Works while another process, or this one, writes the run.
-
-        Args:
-            from_seq: Seq to begin at, 1 or more; it may lie beyond the head.
-            timeout: Stop after this many seconds without a new event; None waits for ever.
-        """
-        if from_seq < 1:
-            raise InvalidValue(f"cannot follow run {self.name!r} from seq {from_seq}: the first event is 1")
-        self._settle()
-        reader = self.store.reader(self.number)
-        return (Record(seq, event) for seq, event in reader.follow(from_seq, timeout))
-
-    def at(self, seq: int | str) -> State:
-        """Return the state as of an event, an ordinary value. O(nearest snapshot + events after it).
-
-        Raises:
-            InvalidValue: A seq beyond the head or negative.
-        """
-        wanted = self.seq(seq)
-        return self.reader().state_at(wanted)
+    # --- branching -----------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
@@ -459,28 +433,6 @@ class Run:
             return reader.state_at(reader.head())
         with self._log.lock:
             return self.live.copy()
-
-    def history(self, variable: Any, pointer: str = "", start: int | str = 1) -> Iterator[Change]:
-        """Yield every change of a variable, or of one place in it, oldest first.
-
-        Args:
-            variable: A Variable, its path, or its name where unique.
-            pointer: JSON pointer into the value; `""` for the whole of it.
-            start: Leave out changes before this seq.
-        """
-        reader = self.reader()
-        records = self._concerning(reader, variable, 1, reader.head())
-        first = self.seq(start) if self.head else 0
-        return (change for change in changes(records, pointer, self._source_line) if change.seq >= first)
-
-    def _source_line(self, number: int) -> str | None:
-        sources = self._live.sources if self._log is not None else self.state.sources
-        return sources[number] if 0 <= number < len(sources) else None
-
-    def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
-        """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""
-        path = None if variable is None else variable_path(variable)
-        return differences(self.at(a), self.at(b), path)
 
     def fork(self, name: str | None = None, at: int | str | None = None) -> Run:
         """Start a run that shares this one's events up to a seq and never writes into this one.
@@ -523,9 +475,12 @@ class Run:
     # --- scope ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Run:
-        if process_scope.run is self:
+        # `with store.run(…)`: nothing happened since, so the block alone is meant. A run that was already at
+        # work stays the process's current one after the block.
+        if process_scope.run is self and self.head == self.started_at:
             process_scope.run = self.before
-        self._tokens.append(current.set(Scope(self)))
+        new = Scope(self)
+        new.token = current.set(new)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -535,12 +490,17 @@ class Run:
             else:
                 # The first error is the one to show; what a broken store says would only hide it.
                 try:
-                    self._settle()
+                    self.settle()
                 except StorageError as second:
                     if error is not None:
                         error.add_note(f"while leaving run {self.name!r}: {second}")
         finally:
-            current.reset(self._tokens.pop())
+            here = current.get(process_scope)
+            if here.run is self and here.token is not None:
+                try:
+                    current.reset(here.token)
+                except ValueError:
+                    pass  # left in another context than it was entered in: that one has gone its own way
 
     def abandon(self) -> None:
         """Refuse every write from now on: this is a child after `fork()`."""
@@ -583,23 +543,3 @@ def _resolve_soon(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None])
     except RuntimeError:
         # The loop was closed while the commit was under way: nobody waits any more.
         return
-
-
-def _seq_of(record: tuple[int, e.Event]) -> int:
-    return record[0]
-
-
-def variable_path(variable: Any) -> str:
-    """Return the path of a Variable, or the string itself."""
-    path = getattr(variable, "path", variable)
-    if not isinstance(path, str):
-        raise NotFound(f"cannot find a variable by {variable!r}: pass a Variable, its path or its name")
-    return path
-
-
-def _kind(kind: str | type[e.Event] | None) -> type[e.Event] | None:
-    if kind is None or isinstance(kind, type):
-        return kind
-    if kind not in e.KINDS:
-        raise InvalidValue(f"cannot filter by kind {kind!r}: the kinds are {', '.join(sorted(e.KINDS))}")
-    return e.KINDS[kind]

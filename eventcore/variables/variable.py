@@ -7,6 +7,8 @@ current, it moves there with its present value.
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections.abc import Callable, ItemsView, KeysView, ValuesView
 from typing import Any
 
@@ -17,14 +19,16 @@ from eventcore.history.patches import plain
 from eventcore.history.run import Run
 from eventcore.history.scope import Scope, current, current_run, process_scope
 from eventcore.history.state import PREDICTIONS, size_of
-from eventcore.history.values import canonical
+from eventcore.history.values import canonical, is_text
 from eventcore.models.conversion import json_of, schema_of
 from eventcore.models.naming import auto_name
+from eventcore.models.operands import Operators
 from eventcore.models.trainable import is_trainable, missing_defaults
 from eventcore.models.validation import Validator, validator_for
 from eventcore.variables.binding import Binding, View
 from eventcore.variables.initializers import Empty
 from eventcore.variables.scope import check_name, current_path
+from eventcore.variables.staying import Stay
 from eventcore.variables.views import RecordingDict, RecordingList, path_of
 
 _MISSING = object()
@@ -32,7 +36,7 @@ _ENTERING = frozenset({p.SET, p.MERGE, p.APPEND, p.EXTEND, p.INSERT, p.REORDER})
 """Operations that take nothing away."""
 
 
-class Variable:
+class Variable(Operators):
     """JSON state with a schema, declared in the current run when it is made.
 
     Args:
@@ -49,6 +53,9 @@ class Variable:
         InvalidValue: No schema, or a bad name, or a Trainable without defaults.
         DuplicateName: The path is in use in the current run.
         TracingError: Made inside `call` while a graph is traced.
+
+    Attributes:
+        stays: Why it does not move to the run it is used in, None for one that does.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class Variable:
         if self.eligible:
             _require_defaults(self._schema, self._where)
         self._frozen_by: dict[int, Any] = {}
+        self.stays: Stay | None = None
         here = current.get(process_scope)
         if here.overlay is not None:
             raise TracingError(
@@ -105,7 +113,7 @@ class Variable:
         self._root = self._binding.root
 
     def _declaration(self, run: Run, value: dict[str, Any], origin: str | None) -> e.VariableDeclared:
-        source = run.source()
+        source = run.source(size_of(value))
         return e.VariableDeclared(
             *run.stamp(), run.live.next_number, self._path, self._schema, value, self.trainable,
             self.own_trainable, self.downgrade_reason, origin, self._description, source,
@@ -165,14 +173,21 @@ class Variable:
             DuplicateName: The path is in use there.
         """
         run = current_run()
-        if run is not self._run:
+        if run is not self._run and not self._stays_out_of(run):
             self._move(run, origin)
+
+    def _stays_out_of(self, run: Run) -> bool:
+        """Whether it goes on living where it does while `run` is current: see `stays`."""
+        if self.stays is not None and not self.stays.out_of(run, self._path):
+            self.stays = None
+        return self.stays is not None
 
     def _move(self, run: Run, origin: str | None = None) -> None:
         if not run.writable:
             run.record(e.FieldRead(*run.stamp(), 0, None))  # raises, saying why it cannot be written
         old = self._run
         old.live  # noqa: B018 - catches up after an interrupt before the value is copied
+        self._binding.check()
         value = plain(self._root)
         run.require_free(self._path, self)
         origin = origin or f"run {old.name!r} of {old.store.url} at seq {old.head}"
@@ -190,11 +205,15 @@ class Variable:
             return scratch
         run = current_run()
         if run is not self._run and (writing or run.writable):
-            self._move(run)
+            if self._stays_out_of(run):
+                run = self._run
+            else:
+                self._move(run)
         if writing and not run.owns(self._path, self):
             run.require_free(self._path, self)
             run.guards.pop(id(self._binding), None)
             self._move_back(run)
+        self._run.live  # noqa: B018 - catches up after an interrupt
         return self._root
 
     def _move_back(self, run: Run) -> None:
@@ -223,7 +242,12 @@ class Variable:
             if here.overlay is not None:
                 return root.get(field, default)
             run = self._run
+        if type(field) is not str or field not in self._root:
+            if not isinstance(field, str) or not is_text(field):
+                return default  # no field can have this name, so there is nothing to record
+            field = str.__str__(field)
         run.record_read(self._number, field, here.rollout, here.cause)
+        # After the record: that is where the value catches up with the log when an interrupt left it behind.
         value = dict.get(self._root, field, _MISSING)
         if value is _MISSING:
             return default
@@ -240,6 +264,8 @@ class Variable:
     def get_json(self) -> dict[str, Any]:
         """Return an independent plain copy of the whole value. Records nothing."""
         here = current.get(process_scope)
+        if here.overlay is None:
+            self._run.live  # noqa: B018 - catches up after an interrupt
         root = self._root if here.overlay is None else self._enter(here, writing=False)
         copied: dict[str, Any] = plain(root)
         return copied
@@ -263,13 +289,6 @@ class Variable:
         """Field names with plain copies of the values; one read of the whole is recorded."""
         return self._whole().items()
 
-    def __contains__(self, other: object) -> bool:
-        if isinstance(other, str):
-            return other in self._root
-        from eventcore.models.operators import contains
-
-        return contains(other, self)
-
     # --- writing -------------------------------------------------------------------------------
 
     def update(self, changes: Any) -> None:
@@ -282,6 +301,25 @@ class Variable:
             SchemaMismatch: An unknown field or a value that does not fit; nothing is written then.
         """
         here = current.get(process_scope)
+        run = self._run
+        if (
+            here.run is run
+            and here.overlay is None
+            and type(changes) is dict
+            and run.owners.get(self._path) is weakref.ref(self)
+        ):
+            scalars: dict[str, Any] = changes.copy()
+            size = self._validator.scalars_size(scalars)
+            if size:
+                binding = self._binding
+                event = run.record_update(binding.slot, scalars, size, here, sys._getframe(1))
+                if binding.exposed:
+                    binding.note(event, scalars)
+                return
+        self._update(here, changes)
+
+    def _update(self, here: Scope, changes: Any) -> None:
+        """Do the work of `update` where its short way does not lead."""
         if here.run is not self._run or here.overlay is not None or not self._run.owns(self._path, self):
             root = self._enter(here, writing=True)
             if here.overlay is not None:
@@ -294,10 +332,10 @@ class Variable:
         payload = self._validator.check_update(given, self._where)
         if not payload:
             return
-        run = self._run
-        event = e.VariableUpdated(*run.stamp(), self._number, payload, run.source())
-        run.record(event, _size(payload))
+        run, size = self._run, _size(payload)
+        event = e.VariableUpdated(*run.stamp(), self._number, payload, run.source(size))
         self._binding.note(event, payload)
+        run.record(event, size)
 
     def _is_live(self, field: object, value: object) -> bool:
         return isinstance(value, (RecordingDict, RecordingList)) and self._root.get(field) is value  # type: ignore[call-overload]
@@ -329,10 +367,13 @@ class Variable:
             root.clear()
             root.update(checked)
             return
-        run = self._run
-        event = e.VariableAssigned(*run.stamp(), self._number, checked, run.source(), origin)
-        run.record(event, size_of(checked))
+        run, size = self._run, size_of(checked) if origin is None else 0  # what was saved may come in pieces
+        event = e.VariableAssigned(*run.stamp(), self._number, checked, run.source(size), origin)
         self._binding.note(event, None)
+        if origin is None:
+            run.record(event, size)
+        else:
+            run.record_in_pieces(event)
 
     def patch(self, view: View, op: int, args: list[Any]) -> None:
         """Record an in-place change of one of its containers; the views call this.
@@ -344,16 +385,18 @@ class Variable:
         here = current.get(process_scope)
         self._enter(here, writing=True)
         run = self._run
-        source = run.source()
         with run.lock:
             path = path_of(view)
             checked = self._check_patch(view, path, op, args)
+            self._binding.require_fit(view, path, op, checked)
+            size = size_of(checked) + 16
+            source = run.source(size)
             if op == p.APPEND and path == [PREDICTIONS] and self.eligible:
                 event: e.Event = e.PredictionAppended(*run.stamp(), self._number, checked[0], source)
             else:
                 event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, source)
-            run.record(event, size_of(checked) + 16)
             self._binding.note(event, (path[0],) if path else None)
+            run.record(event, size)
         run.wait_for_room()
 
     def _check_patch(self, view: View, path: list[str | int], op: int, args: list[Any]) -> list[Any]:
@@ -375,14 +418,19 @@ class Variable:
         check = self._validator.check_at
         if op == p.MERGE or (op == p.SET and isinstance(view, dict)):
             entering = args[0] if op == p.MERGE else {args[0]: args[1]}
-            canonical(dict.fromkeys(entering), self._where)  # refuses keys that are no strings
-            values = {key: check((*path, key), value, self._where) for key, value in entering.items()}
-            return [values] if op == p.MERGE else [args[0], values[args[0]]]
+            keys: Any = canonical(dict.fromkeys(entering), self._where)  # plain strings, or refused
+            values = {
+                key: check((*path, key), value, self._where)
+                for key, value in zip(keys, entering.values(), strict=True)
+            }
+            return [values] if op == p.MERGE else [*values, *values.values()]
         if op in (p.SET, p.INSERT, p.APPEND):
             place = args[0] if op != p.APPEND else len(view)
             return [*args[:-1], check((*path, place), args[-1], self._where)]
         if op in (p.EXTEND, p.SPLICE):
             return [*args[:-1], [check((*path, len(view)), value, self._where) for value in args[-1]]]
+        if op == p.DELETE and isinstance(view, dict):
+            return [canonical(args[0], self._where)]
         return args
 
     def _rehearse(self, path: list[str | int], op: int, args: list[Any]) -> None:
@@ -394,6 +442,54 @@ class Variable:
             place = place[step]
         p.perform(place, op, args, _keep)
         self._validator.check_field(field, copied[field], self._where)
+
+    # --- training ------------------------------------------------------------------------------
+
+    def raw_value(self) -> dict[str, Any]:
+        """Return the live value itself, unrecorded: for the engine's own reading, never to be changed."""
+        return self._enter(current.get(process_scope), writing=False)
+
+    def peek(self, field: str) -> Any:
+        """Return one live field, unrecorded: for the engine's own reading, never to be changed."""
+        return self.raw_value()[field]
+
+    def record_step(self, kind: type[e.Event], *fields: Any) -> int:
+        """Record a step of training that concerns this variable: an event of `kind` with these fields."""
+        self._enter(current.get(process_scope), writing=True)
+        run = self._run
+        self._binding.check()
+        event = kind(*run.stamp(), self._number, *fields)  # type: ignore[call-arg]
+        seq = run.record(event, 32)
+        self._binding.expose_anew()
+        return seq
+
+    def record_patch(self, path: list[str | int], op: int, args: list[Any]) -> int:
+        """Record an in-place change of a container without handing the container out."""
+        self._enter(current.get(process_scope), writing=True)
+        run = self._run
+        view: Any = self._binding.slot.container(path)
+        checked = self._check_patch(view, path, op, args)
+        self._binding.require_fit(view, path, op, checked)
+        event = e.ValuePatched(*run.stamp(), self._number, path, op, checked, -1)
+        self._binding.note(event, (path[0],))
+        seq = run.record(event, size_of(checked) + 16)
+        return seq
+
+    def record_proposal(
+        self, fields: dict[str, Any], strategy: str, parents: list[int], sources: list[str]
+    ) -> int:
+        """Record and write an optimizer's proposal.
+
+        Raises:
+            SchemaMismatch: A field does not fit; nothing is written then.
+        """
+        self._enter(current.get(process_scope), writing=True)
+        checked = self._validator.check_update(fields, self._where)
+        run = self._run
+        event = e.CandidateProposed(*run.stamp(), self._number, checked, strategy, parents, sources)
+        seq = run.record(event, _size(checked) + 64)
+        self._binding.note(event, None)
+        return seq
 
     # --- trainability --------------------------------------------------------------------------
 
