@@ -370,7 +370,11 @@ class Run(RunReader):
         with self.lock:
             if event.variable != self.live.next_number:  # another thread declared meanwhile
                 event = msgspec.structs.replace(event, variable=self.live.next_number)
-            self.record_in_pieces(event, size_of(event.schema) + len(event.path))
+            besides = size_of(event.schema) + len(event.path)
+            if event.origin is None:
+                self.record(event, size_of(event.value) + besides)
+            else:
+                self.record_in_pieces(event, besides)
             self.owners[event.path] = weakref.ref(owner)
             self._declared.add(event.path)
             return self.live.slot(event.path)
