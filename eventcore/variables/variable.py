@@ -113,7 +113,7 @@ class Variable(Operators):
         self._root = self._binding.root
 
     def _declaration(self, run: Run, value: dict[str, Any], origin: str | None) -> e.VariableDeclared:
-        source = run.source(size_of(value))
+        source = run.source(size_of(value) if origin is None else 0)
         return e.VariableDeclared(
             *run.stamp(), run.live.next_number, self._path, self._schema, value, self.trainable,
             self.own_trainable, self.downgrade_reason, origin, self._description, source,
