@@ -312,18 +312,15 @@ def refuse_file(path: Path, engine: str) -> None:
         raise os_failure(f"open {path}", error) from error
     if stat.S_ISDIR(mode):
         return
-    hint = "name a directory, or a path that does not exist yet"
-    if stat.S_ISREG(mode):
-        with open(path, "rb") as file:
-            if file.read(16) == b"SQLite format 3\0":
-                hint = f"it is an SQLite file, open it as sqlite:{path}"
+    # Its first bytes would tell an SQLite file, but to open and close one drops the locks this process holds on it.
     raise StorageError(
-        f"cannot open {path} as a store of {engine}: it is a file and such a store is a directory; {hint}"
+        f"cannot open {path} as a store of {engine}: it is a file and such a store is a directory; "
+        f"name a directory, or a path that does not exist yet; an SQLite file is opened as sqlite:{path}"
     )
 
 
 def store_missing(path: Path) -> NotFound:
     """Build the refusal of a store that is not there and may not be created."""
     return NotFound(
-        f"cannot open {path}: there is no store; open it for writing with create=True to begin one"
+        f"cannot open {path}: there is no store; give the path of one, or open it for writing to begin one"
     )

@@ -119,10 +119,11 @@ if child == 0:
         lambda: run.record(e.MetricLogged(0, None, 0, "child", 1.0)),
         lambda: run.snapshot(), lambda: run.at(1), lambda: list(run.events()), lambda: store.runs(),
         lambda: store.run("mine"), lambda: run.fork("mine"), lambda: store.verify(), lambda: store["parent"],
+        lambda: run.flush(), lambda: store.backup(sys.argv[1] + "-copy"), lambda: store.delete("parent"),
     ]
     for attempt in attempts:
         try: attempt()
-        except StoreClosed as error: refused += "fork" in str(error)
+        except StoreClosed as error: refused += "fork()" in str(error)
     store.close()
     os._exit(0 if refused == len(attempts) else 100 + refused)
 status = os.waitpid(child, 0)[1]

@@ -1,0 +1,39 @@
+"""What names a store, and what is said of a name that cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventcore.errors import InvalidValue, NotFound, StorageError
+from eventcore.history import store as stores
+
+
+@pytest.mark.parametrize("url", ["", "a\0b", 3, b"runs.lmdb", ["runs.lmdb"], object()])
+def test_what_is_no_path_is_refused(url: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"cannot open a store at .*pass a path such as 'runs.lmdb'"):
+        stores.open(url)
+
+
+def test_an_unknown_scheme_is_refused_naming_the_known_ones() -> None:
+    with pytest.raises(InvalidValue, match=r"scheme 'carrier\+pigeon': known are lmdb:, memory:, sqlite:"):
+        stores.open("carrier+pigeon:loft")
+
+
+def test_a_file_given_as_a_path_is_refused_telling_how_sqlite_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with stores.open(f"sqlite:{path}") as store:
+        store.run("kept").flush()
+        with pytest.raises(StorageError, match=rf"it is a file.*opened as sqlite:{path}"):
+            stores.open(path)
+    with stores.open(f"sqlite:{path}") as store:
+        assert store.runs() == ["kept"]
+
+
+@pytest.mark.parametrize("scheme", ["lmdb", "sqlite"])
+def test_a_store_that_is_not_there_is_named_when_only_read(tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(NotFound, match=r"there is no store; give the path of one"):
+        stores.open(f"{scheme}:{tmp_path / 'nothing'}", read_only=True)
+    assert list(tmp_path.iterdir()) == []
