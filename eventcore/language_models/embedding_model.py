@@ -24,7 +24,7 @@ from eventcore.language_models.asking import (
     warn_of,
 )
 from eventcore.language_models.language_model import checked_patience
-from eventcore.language_models.litellm_library import cost_of, litellm_module
+from eventcore.language_models.litellm_library import cost_of, litellm_here
 from eventcore.language_models.providers import address_of
 from eventcore.language_models.response import count, part
 from eventcore.models.generic import EmbeddingRequest, Embeddings
@@ -251,7 +251,7 @@ class _Texts:
         }
         if self._connection.api_base is not None:
             arguments["api_base"] = self._connection.api_base
-        raw = await litellm_module().aembedding(**arguments)
+        raw = await (await litellm_here()).aembedding(**arguments)
         spent.add(count(part(raw, "usage", "prompt_tokens")), 0, cost_of(raw))
         items = sorted(part(raw, "data", default=[]), key=lambda item: count(part(item, "index")))
         return _vectors([part(item, "embedding") for item in items], len(texts)), str(

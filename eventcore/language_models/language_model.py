@@ -25,7 +25,7 @@ from eventcore.language_models.asking import (
     warn_of,
 )
 from eventcore.language_models.conversation import as_conversation, for_provider
-from eventcore.language_models.litellm_library import arguments_for_tools, cost_of, litellm_module, reasons
+from eventcore.language_models.litellm_library import arguments_for_tools, cost_of, litellm_here, reasons
 from eventcore.language_models.providers import (
     address_of,
     provider_of,
@@ -287,7 +287,7 @@ class Question:
         return await call_function(self._connection, self._messages, **extra)
 
     async def _call_litellm(self, ticket: Ticket, unusable: int) -> Response:
-        library = litellm_module()
+        library = await litellm_here()
         arguments = self._arguments(ticket, unusable)
         raw: Any = await library.acompletion(**arguments)
         if self._streaming and hasattr(raw, "__aiter__"):

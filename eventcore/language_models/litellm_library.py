@@ -6,12 +6,15 @@ imports it. Its functions are taken from the module at each call, so replacing `
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
 import warnings
+from collections.abc import AsyncGenerator
 from importlib.util import find_spec
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from eventcore.errors import Unavailable
 from eventcore.language_models.response import part
@@ -41,6 +44,45 @@ def litellm_module() -> Any:
     library.suppress_debug_info = True
     logging.getLogger("LiteLLM").addFilter(_worth_saying)
     return library
+
+
+async def litellm_here() -> Any:
+    """Return litellm for use in this event loop; what it opens here is closed when the loop is.
+
+    Left to itself it keeps the connections of every loop that ever ran, four files each: a script with a few
+    hundred `ec.wait` would run out of them.
+
+    Raises:
+        Unavailable: It is not installed.
+    """
+    library = litellm_module()
+    loop = asyncio.get_running_loop()
+    if loop not in _closers:
+        # An event loop closes the asynchronous generators begun in it before it is closed itself.
+        _closers[loop] = closer = _closing(library, f"-{id(loop)}")
+        await anext(closer)
+    return library
+
+
+_closers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
+
+
+async def _closing(library: Any, of_this_loop: str) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        held = part(library, "in_memory_llm_clients_cache", "cache_dict", default={})
+        for key in [key for key in held if str(key).endswith(of_this_loop)]:
+            await _close(held.pop(key))
+
+
+async def _close(client: Any) -> None:
+    """Close a client of whatever kind: OpenAI's wrap one of httpx, litellm's own have it as `client`."""
+    inner = getattr(client, "_client", None) or getattr(client, "client", None) or client
+    try:
+        await inner.aclose()
+    except Exception:  # it is closed, or was never opened, and the loop ends anyway
+        logging.getLogger(__name__).debug("could not close %r", client, exc_info=True)
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:

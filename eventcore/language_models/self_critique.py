@@ -112,6 +112,11 @@ class SelfCritique(Generator):
                 )
         super().__init__(return_inputs=return_inputs, **arguments)
 
+    @property
+    def score_type(self) -> Any:
+        """The scale of its marks; `on_unit_scale` makes them comparable."""
+        return self._scale
+
     def answer_schema(self, schema: JsonDict | None) -> JsonDict | None:
         """Return the schema of the judgement."""
         properties: JsonDict = {

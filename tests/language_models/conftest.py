@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import importlib
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -48,9 +47,6 @@ def server(shared_server: ModelServer) -> Iterator[ModelServer]:
 def shared_loop() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner
-        litellm: Any = importlib.import_module("litellm")
-        # Before the loop goes, or the connections left open are reported as leaks.
-        runner.run(litellm.close_litellm_async_clients())
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -361,6 +365,56 @@ def test_equal_requests_are_answered_from_memory_when_asked_to(
     outcomes = [event for event in effects(run) if type(event).__name__ == "EffectCompleted"]
     assert [event.attempts for event in outcomes] == [1, 0, 0]
     assert [event.cost > 0 for event in outcomes] == [True, False, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
+def test_event_loops_that_come_and_go_leave_no_connection_open(server: ModelServer) -> None:
+    model, embedding = over_http(server), embedding_model(server)
+
+    async def once() -> None:
+        assert None not in await asyncio.gather(model("a"), model("b"), embedding("c"))
+
+    ec.wait(once())
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        ec.wait(once())
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_importing_litellm_asks_nobody_and_tells_nobody() -> None:
+    code = (
+        "import socket, os\n"
+        "def refuse(*_): raise AssertionError('a connection while importing')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "from eventcore.language_models.litellm_library import litellm_module\n"
+        "library = litellm_module()\n"
+        "assert library is litellm_module()\n"
+        "print(library.telemetry, os.environ['LITELLM_LOCAL_MODEL_COST_MAP'], len(library.model_cost) > 100)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True"]
+
+
+def test_a_cancelled_call_is_neither_answered_nor_failed(
+    server: ModelServer, wait: Wait, run: ec.Run
+) -> None:
+    arrived = threading.Event()
+
+    def answer(request: Request) -> Reply:
+        arrived.set()
+        return stall()
+
+    server.answer = answer
+
+    async def main() -> None:
+        task = asyncio.ensure_future(over_http(server)("x"))
+        assert await asyncio.to_thread(arrived.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    wait(main())
+    assert kinds(run) == ["Started"]
 
 
 # --- embeddings ---------------------------------------------------------------------------------
