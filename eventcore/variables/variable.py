@@ -72,8 +72,8 @@ class Variable(Operators):
         self.data_model = data_model
         self._schema, value = _first_value(initializer, data_model, self._path)
         self._validator: Validator = validator_for(self._schema)
-        self._description = (
-            description if description is not None else str(self._schema.get("description", ""))
+        self._description = _text(
+            description if description is not None else self._schema.get("description", ""), self._path
         )
         self._where = f"variable {self._path!r}"
         self.requested = bool(trainable)
@@ -568,6 +568,12 @@ def _first_value(initializer: Any, data_model: Any, path: str) -> tuple[dict[str
                 f"cannot create variable {path!r} from a dict alone: pass data_model= beside it"
             )
     return schema_of(source), _as_dict(value, f"variable {path!r}")
+
+
+def _text(description: object, path: str) -> str:
+    if not isinstance(description, str) or not is_text(description):
+        raise WrongType(f"cannot describe variable {path!r} by {description!r}: pass description= as text")
+    return description
 
 
 def _as_dict(value: Any, where: str) -> dict[Any, Any]:
