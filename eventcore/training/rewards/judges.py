@@ -99,7 +99,11 @@ class LMAsJudge(Reward):
             return 0.0
         shown = y_pred if y_true is None else concat(prefix(y_true, "gold"), y_pred)
         verdict = await self.critique(shown)
-        return None if verdict is None else verdict.get("reward")
+        if verdict is None:
+            return None
+        from eventcore.language_models import on_unit_scale
+
+        return on_unit_scale(verdict.get("reward"), self.critique.score_type)
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
