@@ -5,6 +5,7 @@ The file is a copy for other programs; the run itself has the same numbers and m
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import warnings
@@ -95,6 +96,9 @@ class CSVLogger(Callback):
             csv.writer(self._file, delimiter=self.separator).writerow(row)
             self._file.flush()
         except OSError as error:
+            broken, self._file = self._file, None
+            with contextlib.suppress(OSError):
+                broken.close()
             raise self._refused(error) from error
 
     def _refused(self, error: OSError) -> StorageError:
@@ -105,5 +109,8 @@ class CSVLogger(Callback):
     def close(self) -> None:
         """Close the file."""
         file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            raise self._refused(error) from error

@@ -11,7 +11,7 @@ from eventcore.training.callbacks.callback import Callback, Logs
 
 
 class History(Callback):
-    """Keeps the logs of each epoch; `fit` adds one and returns it.
+    """Keeps the logs of each epoch; `fit` adds one and returns it. It does not keep the program alive.
 
     Attributes:
         history: The values by name, one per epoch. A name that is not logged in some epoch (`val_reward` where
@@ -23,6 +23,9 @@ class History(Callback):
         super().__init__()
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+
+    def set_program(self, program: Any) -> None:
+        """Take no note of the program: a history is kept long after, and names in use are not given again."""
 
     def on_train_begin(self, logs: Logs) -> None:
         """Start empty, also when the same object is used again."""

@@ -14,9 +14,10 @@ import time
 from typing import IO, Any
 
 from eventcore.errors import InvalidValue
+from eventcore.history.costs import Spending
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run
-from eventcore.replay.spending import Spending, spending
+from eventcore.replay.spending import spending
 from eventcore.training.callbacks.callback import Callback, Logs
 from eventcore.training.callbacks.output import write_line
 
