@@ -27,8 +27,9 @@ BLOCK_EVENTS = 256
 BLOCK_BYTES = 64 * 1024
 LINGER = 0.010
 """Seconds an event waits for company before it is committed."""
-BUFFER_BYTES = 64 * 1024 * 1024
-"""An append blocks while this many bytes wait to be committed."""
+BUFFER_BYTES = 4 * 1024 * 1024
+"""An append blocks while this many bytes wait to be committed: they are what a kill may cost, and in memory events
+take several times as much. A larger buffer makes nothing faster."""
 SNAPSHOTS_APART = 16 * 1024
 """Events between two snapshots of one commit; so many fold in about 10 ms."""
 MAX_EVENT = 8 * 1024 * 1024
@@ -44,6 +45,7 @@ class Log:
         head: Seq of the last appended event.
         durable: Seq of the last event that a power cut cannot take back.
         buffer: Seq before the first pending event, and the pending events.
+        grown: About how many bytes were appended so far, here.
     """
 
     def __init__(self, backend: Backend, row: RunRow, committer: Committer, indexer: Indexer) -> None:
@@ -58,7 +60,8 @@ class Log:
         # One attribute, replaced as a whole: whoever reads it without the lock sees a consistent pair.
         self.buffer: tuple[int, list[Event]] = (row.head, [])
         self._writing: tuple[int, list[Event]] = (row.head + 1, [])
-        self._bytes = 0
+        self.grown = self._taken = 0
+        self._urge_at = BLOCK_BYTES
         self._snapshots: list[tuple[int, bytes]] = []
         self._blocked: list[SimpleQueue[None]] = []
         self._waiters: list[tuple[int, Callable[[], None]]] = []
@@ -86,10 +89,11 @@ class Log:
         if not pending:
             # Before the append: an interrupt in between must not leave an event that nobody will commit.
             self._committer.arm(self)
-        self._bytes += size + EVENT_OVERHEAD
         pending.append(event)
+        self.grown += size + EVENT_OVERHEAD
         count = len(pending)
-        if count % BLOCK_EVENTS == 0 or self._bytes >= BLOCK_BYTES:
+        if not count % BLOCK_EVENTS or self.grown >= self._urge_at:
+            self._urge_at = self.grown + BLOCK_BYTES
             self._committer.urge()
         return base + count
 
@@ -118,11 +122,11 @@ class Log:
 
     def wait_for_room(self) -> None:
         """Block while the buffer is full. Called without `lock`."""
-        if self._bytes >= BUFFER_BYTES:
+        if self._is_full():
             self._wait(self._is_full)
 
     def _is_full(self) -> bool:
-        return self._bytes >= BUFFER_BYTES and self.failure is None and not self.closed
+        return self.grown - self._taken >= BUFFER_BYTES and self.failure is None and not self.closed
 
     def offer_snapshot(self, encoded: bytes) -> None:
         """Hand over an encoded state that stands at the present head. The caller holds `lock`."""
@@ -191,7 +195,7 @@ class Log:
             first = base + 1
             self._writing = (first, batch)
             self.buffer = (base + len(batch), [])
-            self._bytes = 0
+            self._taken, self._urge_at = self.grown, self.grown + BLOCK_BYTES
             snapshots = list(self._snapshots)
         if batch or snapshots:
             try:
@@ -249,17 +253,12 @@ class Log:
             self._indexer.feed(seq, part)
             seq += len(part)
             postings += self._indexer.take(seq - 1)
-        *older, newest = _thinned(snapshots) or [None]
+        states = [StoredSnapshot(at, pack(self.row.id, at, encoded)) for at, encoded in _thinned(snapshots)]
+        newest = states.pop() if states else None
         if blocks or newest or postings:
-            self.backend.append(self.row.id, first - 1, self.row.epoch, blocks, self._pack(newest), postings)
-        for snapshot in older:
-            self.backend.append(self.row.id, seq - 1, self.row.epoch, (), self._pack(snapshot))
-
-    def _pack(self, snapshot: tuple[int, bytes] | None) -> StoredSnapshot | None:
-        if snapshot is None:
-            return None
-        at, encoded = snapshot
-        return StoredSnapshot(at, pack(self.row.id, at, encoded))
+            self.backend.append(self.row.id, first - 1, self.row.epoch, blocks, newest, postings)
+        for older in states:  # a commit carries one
+            self.backend.append(self.row.id, seq - 1, self.row.epoch, (), older)
 
 
 def _thinned(snapshots: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
