@@ -158,14 +158,16 @@ def test_a_program_of_eventcores_own_modules_needs_nothing_but_eventcore(tmp_pat
 
     x = ec.Input(data_model=Pair, name="x")
     y = ec.wait(ec.OutMask(mask=["left"], name="m")(x))
-    ec.Program(inputs=x, outputs=y, name="own").save(tmp_path / "p.json")
+    program: Any = ec.Program(inputs=x, outputs=y, name="own")
+    program.compile(optimizer=ec.optimizers.RandomFewShot(), reward=ec.rewards.ExactMatch())
+    program.save(tmp_path / "p.json")
     alone = tmp_path / "alone.py"
     alone.write_text(
         "import json, eventcore as ec\n"
         "p = ec.Program.load('p.json')\n"
-        "print(json.dumps(ec.wait(p({'left': 'a', 'right': 'b'})).get_json()))\n"
+        "print(json.dumps([p.compiled, ec.wait(p({'left': 'a', 'right': 'b'})).get_json()]))\n"
     )
-    assert run_script(alone) == [{"right": "b"}]
+    assert run_script(alone) == [[True, {"right": "b"}]]
 
 
 @pytest.mark.slow
