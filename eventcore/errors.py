@@ -22,6 +22,7 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── TracingError (RuntimeError)          a symbolic call could not be carried out
     ├── StaleView (RuntimeError)             a write through a view whose value was replaced
     ├── UnrecordedMutation (RuntimeError)    a container was changed behind the recording views
+    ├── BudgetExceeded (RuntimeError)        a call would go beyond the run's budget; it was not made
     ├── TrainingFailed (RuntimeError)        every example of a training failed; the first cause is chained
     ├── InsideRunningLoop (RuntimeError)     `ec.wait` inside a running event loop
     ├── Unavailable (ImportError)            an optional dependency is not installed
@@ -127,6 +128,10 @@ class StaleView(EventcoreError, RuntimeError):
 
 class UnrecordedMutation(EventcoreError, RuntimeError):
     """A container of a variable was changed without passing through its recording view."""
+
+
+class BudgetExceeded(EventcoreError, RuntimeError):
+    """A call was refused before it was made: the run's budget is spent. The run can be resumed with a larger one."""
 
 
 class TrainingFailed(EventcoreError, RuntimeError):

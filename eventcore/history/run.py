@@ -19,7 +19,7 @@ import msgspec
 
 from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError, StoreReadOnly
 from eventcore.history import events as e
-from eventcore.history.log import EVENT_OVERHEAD, Log
+from eventcore.history.log import Log
 from eventcore.history.pieces import in_pieces
 from eventcore.history.reading import Reader
 from eventcore.history.run_reader import Record as Record
@@ -75,9 +75,9 @@ class Run(RunReader):
         self._log = log
         self._live = live
         self._folded = log.head if log else 0
-        self._grown = 0
+        self._snapshot_at = 0
         self._state_size = 0
-        self._snapshot_at = SNAPSHOT_FLOOR
+        self._grow_at = SNAPSHOT_FLOOR
         self._sources = Sources(live.sources)
         self.owners: dict[str, weakref.ref[Any]] = {}
         self._declared: set[str] = set()
@@ -176,8 +176,7 @@ class Run(RunReader):
             apply(self._live, event)
             # Counted, not set to `seq`: after an interrupt elsewhere the state must stay known to be behind.
             self._folded += 1
-        self._grown += size + EVENT_OVERHEAD
-        if self._grown >= self._snapshot_at:
+        if log.grown >= self._grow_at:
             self._grow(log)
         return seq
 
@@ -210,8 +209,7 @@ class Run(RunReader):
             log.append(event, size)
             merge(slot.value, scalars)
             self._folded += 1
-        self._grown += size + EVENT_OVERHEAD
-        if self._grown >= self._snapshot_at:
+        if log.grown >= self._grow_at:
             self._grow(log)
         return event
 
@@ -229,8 +227,7 @@ class Run(RunReader):
         with log.lock:
             log.append(event, 0)
             self._folded += 1
-        self._grown += EVENT_OVERHEAD
-        if self._grown >= self._snapshot_at:
+        if log.grown >= self._grow_at:
             self._grow(log)
 
     def _grow(self, log: Log) -> None:
@@ -238,14 +235,15 @@ class Run(RunReader):
         with log.lock:
             if not all(guard.intact() for guard in list(self.guards.values())):
                 # Something went behind the views: no snapshot of that. The next barrier says so.
-                self._grown //= 2
-            elif due(self._grown, self._state_size) and self._folded == log.head:
+                self._snapshot_at = log.grown - (log.grown - self._snapshot_at) // 2
+            elif due(log.grown - self._snapshot_at, self._state_size) and self._folded == log.head:
                 encoded = encode_state(self._live)
                 self._state_size = len(encoded)
-                if due(self._grown, self._state_size):
+                if due(log.grown - self._snapshot_at, self._state_size):
                     log.offer_snapshot(encoded)
-                    self._grown = 0
-            self._snapshot_at = max(SNAPSHOT_FLOOR, self._state_size * 4)
+                    self._snapshot_at = log.grown
+            # Not later than this, since the buffer's bound is looked at here too.
+            self._grow_at = log.grown + SNAPSHOT_FLOOR
         self.wait_for_room()
 
     def wait_for_room(self) -> None:
@@ -355,7 +353,7 @@ class Run(RunReader):
         self.flush()
         with log.lock:
             log.offer_snapshot(encode_state(self.live))
-            self._grown = 0
+            self._snapshot_at = log.grown
         return log.flush()
 
     # --- variables -----------------------------------------------------------------------------

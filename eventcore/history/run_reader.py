@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
+from eventcore.history.costs import Spending, costs
 from eventcore.history.reading import Reader
 from eventcore.history.state import State
 from eventcore.history.timetravel import Change, Difference, changes, differences
@@ -170,6 +171,21 @@ class RunReader(ABC):
         records = _concerning(reader, state, variable, 1, reader.head())
         first = self.seq(start) if self.head else 0
         return (change for change in changes(records, pointer, state.sources) if change.seq >= first)
+
+    def cost(self, by: str | None = None) -> Spending | dict[str, Spending]:
+        """Return what the effects of this run cost: a fold over its log, O(n).
+
+        Args:
+            by: "variable", "candidate", "epoch", "model", "rollout" or "kind"; None for the total.
+
+        Returns:
+            The total, or totals by key that sum to it.
+
+        Raises:
+            InvalidValue: An unknown `by`.
+        """
+        reader = self.reader()
+        return costs(reader.events(reader.first_stored(), reader.head()), by)
 
     def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
         """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""

@@ -28,6 +28,7 @@ from eventcore.errors import (
 from eventcore.history import events as e
 from eventcore.history import index, lineage
 from eventcore.history.backend import Backend, RunRow, SupportsBackup
+from eventcore.history.costs import limits_of
 from eventcore.history.index import Indexer
 from eventcore.history.log import Committer, Log
 from eventcore.history.ownership import describe_self, is_alive, is_self
@@ -125,7 +126,7 @@ class Store:
             seed: Seed of its random streams; None for `set_seed`'s, or else 0.
             resume: Go on with the run of that name if there is one.
             record_reads: Whether reads of variables are events.
-            budget: What may be spent.
+            budget: What effects may spend: US dollars, or a dict of `cost`, `tokens` and `calls`; None for no limit.
 
         Returns:
             The run. In a `with` statement it is current inside the block only.
@@ -136,6 +137,7 @@ class Store:
         """
         wanted = DEFAULT_NAME if name is None else name
         _check_name(wanted)
+        limits_of(budget)
         self._require_open("start a run in")
         row = self.backend.run(wanted)
         if row is not None and resume:

@@ -24,7 +24,7 @@ from eventcore.history.scope import current_run, scope
 from eventcore.history.state import digest_of, size_of
 from eventcore.history.values import canonical
 from eventcore.replay.secrets import redacted, redacted_text
-from eventcore.replay.spending import spent
+from eventcore.replay.spending import begun, ended
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -82,6 +82,7 @@ async def perform(
 
     Raises:
         TracingError: Inside a traced call.
+        BudgetExceeded: The run's budget is spent; the call did not leave.
         StorageError: The intent could not be made durable; the call did not leave.
     """
     here = scope()
@@ -93,21 +94,24 @@ async def perform(
     if paid and not run.store.backend.durable:
         _warn_once(run)
     asked = canonical(redacted(request), f"the request of {kind}")
-    ticket = await _intend(run, kind, asked, here.rollout, variable)
-    began = time.monotonic_ns()
+    begun(run)
+    recorded: e.Event | None = None
     try:
-        outcome = await call(ticket)
-    except Exception as error:
-        await _failed(run, ticket, error, began)
-        raise
-    answer = canonical(outcome.answer, f"the answer of {kind}")
-    event = e.EffectCompleted(
-        *_stamp(run, ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
-        float(outcome.cost), (time.monotonic_ns() - began) // 1000, outcome.attempts,
-    )  # fmt: skip
-    seq = run.record(event, size_of(answer))
-    spent(run, event)
-    await run.settled(seq)
+        ticket = await _intend(run, kind, asked, here.rollout, variable)
+        began = time.monotonic_ns()
+        try:
+            outcome = await call(ticket)
+            answer = canonical(outcome.answer, f"the answer of {kind}")
+        except Exception as error:
+            recorded = await _failed(run, ticket, error, began)
+            raise
+        recorded = e.EffectCompleted(
+            *_stamp(run, ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
+            float(outcome.cost), (time.monotonic_ns() - began) // 1000, outcome.attempts,
+        )  # fmt: skip
+        await run.settled(run.record(recorded, size_of(answer)))
+    finally:
+        ended(run, recorded)
     return outcome
 
 
@@ -125,15 +129,14 @@ async def _intend(run: Run, kind: str, asked: Any, rollout: str | None, variable
     return Ticket(seq, f"{place[0]}#{digest}#{ordinal}")
 
 
-async def _failed(run: Run, ticket: Ticket, error: Exception, began: int) -> None:
+async def _failed(run: Run, ticket: Ticket, error: Exception, began: int) -> e.EffectFailed:
     attempts: int = getattr(error, "attempts", 1)
     message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
     latency = (time.monotonic_ns() - began) // 1000
     kind: str = getattr(error, "kind", type(error).__name__)
     event = e.EffectFailed(*_stamp(run, ticket.seq), kind, message, latency, attempts)
-    seq = run.record(event, len(message) + 32)
-    spent(run, event)
-    await run.settled(seq)
+    await run.settled(run.record(event, len(message) + 32))
+    return event
 
 
 def _stamp(run: Run, cause: int) -> tuple[int, str | None, int]:

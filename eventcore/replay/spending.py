@@ -1,54 +1,16 @@
-"""What a run has spent on effects: a fold over its effect events, kept up to date as they are recorded."""
+"""What the current process knows a run has spent, kept up to date, and the budget it must not exceed."""
 
 from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-import msgspec
-
+from eventcore.errors import BudgetExceeded
 from eventcore.history import events as e
+from eventcore.history.costs import Spending, limits_of
 from eventcore.history.run import Run
 
-
-class Spending(msgspec.Struct):
-    """Totals over effect events.
-
-    Attributes:
-        calls: Effects that ended, well or not.
-        errors: Those that failed.
-        input_tokens: Tokens of requests.
-        output_tokens: Tokens of answers.
-        cost: US dollars.
-        latency: Microseconds, summed.
-    """
-
-    calls: int = 0
-    errors: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0.0
-    latency: int = 0
-
-    def add(self, event: e.Event) -> None:
-        """Fold one event in; events that are no outcomes change nothing."""
-        if isinstance(event, e.EffectCompleted):
-            self.calls += 1
-            self.input_tokens += event.input_tokens
-            self.output_tokens += event.output_tokens
-            self.cost += event.cost
-            self.latency += event.latency
-        elif isinstance(event, e.EffectFailed):
-            self.calls += 1
-            self.errors += 1
-            self.latency += event.latency
-
-    def minus(self, earlier: Spending) -> Spending:
-        """Return what was spent since `earlier`."""
-        pairs = ((name, getattr(self, name) - getattr(earlier, name)) for name in self.__struct_fields__)
-        return Spending(**dict(pairs))
-
-
 _spending: WeakKeyDictionary[Run, Spending] = WeakKeyDictionary()
+_under_way: WeakKeyDictionary[Run, int] = WeakKeyDictionary()
 
 
 def spending(run: Run) -> Spending:
@@ -61,8 +23,33 @@ def spending(run: Run) -> Spending:
     return found
 
 
-def spent(run: Run, event: e.Event) -> None:
-    """Take note of an outcome that was just recorded."""
+def begun(run: Run) -> None:
+    """Take note that an effect is under way.
+
+    Raises:
+        BudgetExceeded: The run's budget is spent; nothing was recorded and nothing may be sent.
+    """
+    _require_budget(run)
+    _under_way[run] = _under_way.get(run, 0) + 1
+
+
+def ended(run: Run, event: e.Event | None) -> None:
+    """Take note that an effect is over, with its outcome if it was recorded."""
+    _under_way[run] = max(0, _under_way.get(run, 0) - 1)
     found = _spending.get(run)
-    if found is not None:
+    if found is not None and event is not None:
         found.add(event)
+
+
+def _require_budget(run: Run) -> None:
+    limits = limits_of(run.budget)
+    if not limits:
+        return
+    spent = spending(run)
+    held = {"cost": spent.cost, "tokens": spent.tokens, "calls": spent.calls + _under_way.get(run, 0)}
+    for name, limit in limits.items():
+        if held[name] >= limit:
+            raise BudgetExceeded(
+                f"cannot make another call in run {run.name!r}: its budget of {limit:g} {name} is spent "
+                f"({held[name]:g} so far); everything is recorded: open the run with resume=True and a larger budget"
+            )

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from eventcore.errors import InvalidValue
+from eventcore.errors import BudgetExceeded, InvalidValue
 from eventcore.history import events as e
 from eventcore.history.scope import current_run, in_rollout
 from eventcore.replay.rollouts import RolloutNames
@@ -44,7 +44,7 @@ class Rolled(msgspec.Struct):
 async def each(items: Sequence[Rolled], work: Callable[[Rolled], Awaitable[None]], limit: int) -> None:
     """Do `work` for every item, at most `limit` at once, started in order.
 
-    `work` must not raise; a cancellation ends all of it.
+    What `work` raises ends all of it (the first error is raised); so does a cancellation.
     """
     if limit < 1:
         raise InvalidValue(f"cannot work with max_concurrency={limit}: pass at least 1")
@@ -58,9 +58,12 @@ async def each(items: Sequence[Rolled], work: Callable[[Rolled], Awaitable[None]
     if count == 1:
         await worker()
         return
-    async with asyncio.TaskGroup() as group:
-        for _ in range(count):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def run_examples(
@@ -88,6 +91,8 @@ async def run_examples(
         with in_rollout(item.rollout, cause):
             try:
                 item.output = await program(item.example.x, training=training)
+            except BudgetExceeded:
+                raise
             except Exception as error:
                 fail(item, error, "call")
 
@@ -108,6 +113,8 @@ async def score_examples(
         with in_rollout(item.rollout, cause):
             try:
                 item.reward = await reward.score(item.example.y, item.output)
+            except BudgetExceeded:
+                raise
             except Exception as error:
                 fail(item, error, "reward")
 

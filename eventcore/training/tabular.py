@@ -13,6 +13,7 @@ import math
 import os
 import re
 import sys
+import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple, cast
 
@@ -153,10 +154,12 @@ def _text_of(path: str, encoding: str) -> Generator[IO[str], None, None]:
         if isinstance(error, (KeyError, IndexError)):
             raise
         raise InvalidValue(f"cannot read {path}: {error}; pass another encoding=") from error
-    except (OSError, EOFError) as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InvalidValue(f"cannot read {path}: {error}; it was cut short, or is no gzip file") from error
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _from_csv(path: str, separator: str, encoding: str) -> Table:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from eventcore.history.costs import Spending
 from eventcore.history.scope import current_run
-from eventcore.replay.spending import Spending, spending
+from eventcore.replay.spending import spending
 from eventcore.training.metrics.base import Metric
 
 
