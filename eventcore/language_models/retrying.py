@@ -7,6 +7,9 @@ Nothing is random here that is not derived: the stream is handed in.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +21,8 @@ import msgspec
 from eventcore.errors import EventcoreError, ModelFailed, SchemaMismatch
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _FIRST_WAIT = 0.5
 _TRANSIENT = frozenset({408, 409, 425, 429})
@@ -70,7 +75,7 @@ async def persist(
             if isinstance(error, EventcoreError) and not isinstance(error, (SchemaMismatch, ModelFailed)):
                 raise
             if attempts > patience.retry or not worth_retrying(error):
-                raise _given_up(error, attempts, shown) from None
+                raise _given_up(error, attempts, shown) from error
             unusable += isinstance(error, SchemaMismatch)
             wait = wait_after(error, attempts, patience.max_wait, rng)
         if wait > 0:
@@ -93,7 +98,16 @@ async def _within(send: Callable[[int], Awaitable[T]], unusable: int, timeout: f
 def _given_up(error: Exception, attempts: int, shown: Callable[[str], str]) -> ModelFailed:
     kind = error.kind if isinstance(error, ModelFailed) else _kind(error)
     times = f"after {attempts} attempts" if attempts > 1 else "at the first attempt"
-    return ModelFailed(f"{kind} {times}: {shown(str(error))}", kind, attempts)
+    _log.debug("given up %s", times, exc_info=error)
+    return ModelFailed(f"{kind} {times}: {shown(str(error))}{_place(error)}", kind, attempts)
+
+
+def _place(error: Exception) -> str:
+    """Where a mistake in somebody's function was made; "" for trouble that has no place in code."""
+    if isinstance(error, (EventcoreError, OSError)) or status_of(error) is not None:
+        return ""
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    return f" ({os.path.basename(frame[0].filename)}:{frame[0].lineno})" if frame else ""
 
 
 def _kind(error: Exception) -> str:

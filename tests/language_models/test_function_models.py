@@ -110,7 +110,7 @@ def test_a_mistake_in_a_function_is_not_repeated(run: ec.Run) -> None:
         calls.append(1)
         raise KeyError("typo")
 
-    with one_warning("KeyError at the first attempt: 'typo'"):
+    with one_warning("KeyError at the first attempt: 'typo' (test_function_models.py:"):
         assert wait(LanguageModel(function=broken)("x")) is None
     assert len(calls) == 1
     assert effects(run)[1].error == "KeyError"
