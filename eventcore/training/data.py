@@ -29,6 +29,19 @@ _NOTHING = object()
 @overload
 def read(
     source: Any,
+    x: Sequence[Any] | dict[str, Any],
+    y: Any = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    separator: str | None = None,
+    encoding: str = "utf-8-sig",
+) -> tuple[list[Any], list[Any] | None]: ...
+
+
+@overload
+def read(
+    source: Any,
     x: type[X],
     y: type[Y],
     *,
@@ -50,19 +63,6 @@ def read(
     separator: str | None = None,
     encoding: str = "utf-8-sig",
 ) -> tuple[list[X], None]: ...
-
-
-@overload
-def read(
-    source: Any,
-    x: Any,
-    y: Any = None,
-    *,
-    columns: Mapping[str, str] | None = None,
-    limit: int | None = None,
-    separator: str | None = None,
-    encoding: str = "utf-8-sig",
-) -> tuple[list[Any], list[Any] | None]: ...
 
 
 def read(
