@@ -166,6 +166,7 @@ def test_a_server_that_asks_for_patience_in_seconds_is_given_it(
     assert kinds(run) == ["Started", "Completed"]
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_for_patience_until_a_date_is_given_it(server: ModelServer, wait: Wait) -> None:
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
     server.script(refuse(429, retry_after=until), "at last")
@@ -381,6 +382,7 @@ def test_event_loops_that_come_and_go_leave_no_connection_open(server: ModelServ
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
+@pytest.mark.slow
 def test_importing_litellm_asks_nobody_and_tells_nobody() -> None:
     code = (
         "import socket, os\n"
