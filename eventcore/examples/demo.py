@@ -1,4 +1,4 @@
-"""The tour: the guide's program on a store on disk, then everything the log of it is good for.
+"""The tour: the guide's program on a store on disk, everything the log of it is good for, and a training.
 
     eventcore demo
 
@@ -21,7 +21,7 @@ from eventcore.cli.child import child_environment, python_command
 from eventcore.cli.diff import words_text
 from eventcore.cli.event_text import EventText, Names
 from eventcore.cli.output import coloured
-from eventcore.examples import personalize
+from eventcore.examples import intents, personalize
 from eventcore.examples.personalize import heading
 from eventcore.history.events import SourceSeen
 from eventcore.history.timetravel import word_diff
@@ -38,6 +38,8 @@ class Tour(msgspec.Struct, frozen=True):
         store: Path or URL of the store, as given.
         run: Name of the run the guide's program ran in.
         fork: Name of the fork.
+        training: Name of the run a classifier was trained in.
+        accuracy: Its accuracy on held-out texts, untrained and trained.
         update: Seq of the event that changed the persona.
         commands: Commands that work when pasted into a shell in this folder.
         ok: Whether everything read back as written.
@@ -46,6 +48,8 @@ class Tour(msgspec.Struct, frozen=True):
     store: str
     run: str
     fork: str
+    training: str
+    accuracy: tuple[float, float]
     update: int
     commands: list[str]
     ok: bool
@@ -66,11 +70,14 @@ def main(path: str = DEFAULT_STORE) -> Tour:
         fork = show_fork(run, update - 1)
         show_save_and_load(program, run, path)
         ok = show_verify(store)
-        commands = paste(path, run.name, fork.name, update)
+        with store.run(free_name(store, f"{run.name}-training"), seed=7) as training:
+            learned = intents.main()
+        commands = [*paste(path, run.name, fork.name, update), *paste_training(path, training.name)]
         heading("Now yours: paste any of these")
         for command in commands:
             print(f"  {command}")
-    return Tour(path, run.name, fork.name, update, commands, ok)
+    accuracy = (learned.before, learned.after)
+    return Tour(path, run.name, fork.name, training.name, accuracy, update, commands, ok)
 
 
 def free_name(store: ec.Store, name: str) -> str:
@@ -159,6 +166,15 @@ def paste(path: str, run: str, fork: str, update: int) -> list[str]:
         f"{eventcore} verify {store}",
         f"{eventcore} backup {store} {shlex.quote(free_path('eventcore-demo-backup.lmdb'))}",
         f"{eventcore} doctor {store}",
+    ]
+
+
+def paste_training(path: str, run: str) -> list[str]:
+    """Return commands about the training."""
+    store, name, eventcore = shlex.quote(path), shlex.quote(run), script()
+    return [
+        f"{eventcore} log {store} {name} --kind EpochEnded",
+        f"{eventcore} log {store} {name} --kind RolloutsScored",
     ]
 
 

@@ -13,7 +13,7 @@ import math
 import re
 from collections import Counter
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
@@ -27,6 +27,9 @@ from eventcore.training.rewards import ExactMatch
 
 HELD_OUT = 120
 """Texts that training never sees; the accuracy is measured on them."""
+
+VALIDATION = 74
+"""Texts that proposals are scored on."""
 
 _WORD = re.compile(r"[a-z]+")
 
@@ -112,13 +115,20 @@ def similarity(one: dict[str, float], other: dict[str, float]) -> float:
     return sum(weight * other.get(piece, 0.0) for piece, weight in one.items())
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Part of the texts, with what they are about."""
+
+    x: list[Text]
+    y: list[Intent]
+
+
 class Learned(msgspec.Struct, frozen=True):
     """What a training did.
 
     Attributes:
         before: Accuracy on the held-out texts before.
         after: The same, after.
-        curve: Accuracy on the validation texts, epoch by epoch.
+        curve: Accuracy on the validation texts: untrained, then after each epoch.
         program: The trained program.
     """
 
@@ -128,12 +138,18 @@ class Learned(msgspec.Struct, frozen=True):
     program: ec.Program
 
 
-def data() -> tuple[tuple[list[Text], list[Intent]], tuple[list[Text], list[Intent]]]:
-    """Return the texts with their labels: those to learn from, those held out."""
+def data() -> tuple[Part, Part, Part]:
+    """Return the texts to learn from, those the search is judged by, and those held out until it is over."""
     found = labelled_texts()
-    xs = [Text(text=item.text) for item in found]
-    ys = [Intent(label=item.label) for item in found]
-    return (xs[HELD_OUT:], ys[HELD_OUT:]), (xs[:HELD_OUT], ys[:HELD_OUT])
+    known = len(found) - HELD_OUT - VALIDATION
+    ends = (0, known, known + VALIDATION, len(found))
+    return tuple(  # type: ignore[return-value]  # three ends, three parts
+        Part(
+            [Text(text=item.text) for item in found[start:stop]],
+            [Intent(label=item.label) for item in found[start:stop]],
+        )
+        for start, stop in pairwise(ends)
+    )
 
 
 async def build() -> ec.Program:
@@ -153,17 +169,23 @@ async def train(epochs: int = 8, verbose: Any = "auto") -> Learned:
         verbose: As in `fit`.
     """
     program = await build()
-    program.compile(
-        reward=ExactMatch(),
-        optimizer=RandomFewShot(nb_min_examples=24, nb_max_examples=48, population_size=4),
-    )
-    known, held_out = data()
-    before = await program.evaluate(*held_out, verbose=0)
+    optimizer = RandomFewShot(nb_min_examples=24, nb_max_examples=48, population_size=4)
+    program.compile(reward=ExactMatch(), optimizer=optimizer)
+    known, validation, held_out = data()
+    start = await program.evaluate(validation.x, validation.y, verbose=0)
+    before = await program.evaluate(held_out.x, held_out.y, verbose=0)
     history = await program.fit(
-        *known, batch_size=16, minibatch_size=32, epochs=epochs, validation_split=0.3, verbose=verbose
+        known.x,
+        known.y,
+        batch_size=16,
+        minibatch_size=32,
+        epochs=epochs,
+        verbose=verbose,
+        validation_data=(validation.x, validation.y),
     )
-    after = await program.evaluate(*held_out, verbose=0)
-    return Learned(before["reward"], after["reward"], history.history["val_reward"], program)
+    after = await program.evaluate(held_out.x, held_out.y, verbose=0)
+    curve = [start["reward"], *history.history["val_reward"]]
+    return Learned(before["reward"], after["reward"], curve, program)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -215,8 +237,9 @@ def _source(rollout: str, example: dict[str, Any], answered: dict[str, int]) -> 
 def report(run: ec.Run, learned: Learned, shown: int = 6) -> None:
     """Print the learning curve, the accuracy, and where the winner's examples came from."""
     print("Right on the validation texts: the set of examples tried in each epoch, and the best so far")
-    for epoch, (tried, best) in enumerate(zip(learned.curve, accumulate(learned.curve, max), strict=True), 1):
-        print(f"  epoch {epoch:<2} {tried:4.0%}  {best:4.0%} {'#' * round(best * 60)}")
+    for epoch, (tried, best) in enumerate(zip(learned.curve, accumulate(learned.curve, max), strict=True)):
+        name = f"epoch {epoch}" if epoch else "untrained"
+        print(f"  {name:<9} {tried:4.0%}  {best:4.0%} {'#' * round(best * 60)}")
     print(
         f"On {HELD_OUT} texts that were never seen in training: {learned.before:.0%} right untrained, "
         f"{learned.after:.0%} trained"

@@ -63,11 +63,24 @@ def test_the_tour_forks_saves_loads_and_verifies(text: str) -> None:
     assert re.search(r"^\d+ events in 2 runs: nothing wrong$", text, re.M)
 
 
+def test_the_tour_ends_with_a_training_that_learns_and_says_where_the_winner_came_from(text: str) -> None:
+    shown = text[text.index("Learning what a text is about") : text.index("Now yours")]
+    assert (
+        len(re.findall(r"^epoch \d/8 - 11 steps in .* - reward 0\.\d+ - val_reward 0\.\d+ ", shown, re.M))
+        == 8
+    )
+    assert len(re.findall(r"^  (?:untrained|epoch \d) +\d+% +\d+% #+$", shown, re.M)) == 9
+    scores = re.search(r"(\d+)% right untrained, (\d+)% trained", shown)
+    assert scores is not None and int(scores[2]) - int(scores[1]) >= 8
+    assert re.search(r"^The winner: \d+ examples, proposed by event \d+,", shown, re.M)
+    assert len(re.findall(r"^  event [1-9]\d* +training:\d\.\d+/\w{16}/0  \w+ +\S", shown, re.M)) == 6
+
+
 def test_the_tour_leaves_one_store_in_the_folder_it_ran_in(folder: Path, text: str) -> None:
     assert text
     assert [path.name for path in folder.iterdir() if "backup" not in path.name] == ["eventcore-demo.lmdb"]
     with ec.open(folder / "eventcore-demo.lmdb", read_only=True) as store:
-        assert store.runs() == ["demo", "demo-robot"]
+        assert store.runs() == ["demo", "demo-robot", "demo-training"]
         assert store["demo"].state.variables["stats_personalize"] == {"count": 2}
 
 
@@ -94,6 +107,7 @@ def test_the_tour_runs_again_in_the_same_store(folder: Path, text: str) -> None:
     assert done.returncode == 0 and done.stderr.startswith(EXPECTED)
     made = json.loads(done.stdout)
     assert (made["run"], made["fork"], made["ok"]) == ("demo-2", "demo-2-robot", True)
+    assert made["training"] == "demo-2-training" and made["accuracy"][0] < made["accuracy"][1]
     assert any(shlex.split(command)[-2:] == ["runs", "eventcore-demo.lmdb"] for command in made["commands"])
 
 
