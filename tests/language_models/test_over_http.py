@@ -168,8 +168,13 @@ def test_a_server_that_asks_for_patience_in_seconds_is_given_it(
 
 @pytest.mark.slow
 def test_a_server_that_asks_for_patience_until_a_date_is_given_it(server: ModelServer, wait: Wait) -> None:
-    until = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-    server.script(refuse(429, retry_after=until), "at last")
+    def answer(request: Request) -> Reply | str:
+        if len(server.requests) > 1:
+            return "at last"
+        until = datetime.now(UTC) + timedelta(seconds=2)  # whole seconds are kept: 1 to 2 from now
+        return refuse(429, retry_after=format_datetime(until, usegmt=True))
+
+    server.answer = answer
     assert wait(over_http(server, retry_max_wait=5)("x")).get("content") == "at last"
     (waited,) = server.waits()
     assert 0.5 <= waited < 4
