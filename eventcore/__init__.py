@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     from eventcore.modules.waiting import wait as wait
     from eventcore.programs.program import Program as Program
     from eventcore.programs.sequential import Sequential as Sequential
+    from eventcore.replay.user_effects import effect as effect
+    from eventcore.replay.user_effects import now as now
+    from eventcore.replay.user_effects import random as random
+    from eventcore.replay.user_effects import to_thread as to_thread
+    from eventcore.replay.user_effects import uuid as uuid
     from eventcore.session import clear_session as clear_session
     from eventcore.training import callbacks as callbacks
     from eventcore.training import data as data
@@ -101,10 +106,15 @@ _HOMES = {
     "Variable": "eventcore.variables.variable",
     "Xor": "eventcore.modules.core",
     "clear_session": "eventcore.session",
+    "effect": "eventcore.replay.user_effects",
     "is_trainable": "eventcore.models.trainable",
     "name_scope": "eventcore.variables.scope",
+    "now": "eventcore.replay.user_effects",
     "open": "eventcore.history.store",
+    "random": "eventcore.replay.user_effects",
     "set_seed": "eventcore.history.store",
+    "to_thread": "eventcore.replay.user_effects",
+    "uuid": "eventcore.replay.user_effects",
     "wait": "eventcore.modules.waiting",
 }
 _MODULES = {
@@ -159,18 +169,23 @@ __all__ = [
     "callbacks",
     "clear_session",
     "data",
+    "effect",
     "errors",
     "initializers",
     "is_trainable",
     "metrics",
     "name_scope",
+    "now",
     "open",
     "ops",
     "optimizers",
+    "random",
     "rewards",
     "saving",
     "set_seed",
     "testing",
+    "to_thread",
+    "uuid",
     "wait",
 ]
 

@@ -80,63 +80,111 @@ async def perform(
         variable: Number of the variable whose module asks, for attribution.
         paid: Whether money is spent: in a run that is only in memory this warns once.
 
+    Returns:
+        The outcome, its answer canonical JSON.
+
     Raises:
         TracingError: Inside a traced call.
         BudgetExceeded: The run's budget is spent; the call did not leave.
+        SchemaMismatch: The request or the answer is no JSON value.
         StorageError: The intent could not be made durable; the call did not leave.
     """
-    here = scope()
-    if here.overlay is not None:
-        raise TracingError(
-            f"cannot perform effect {kind!r} while a graph is traced: placeholders have no answer"
-        )
-    run = current_run()
-    if paid and not run.store.backend.durable:
-        _warn_once(run)
-    asked = canonical(redacted(request), f"the request of {kind}")
-    begun(run)
-    recorded: e.Event | None = None
-    try:
-        ticket = await _intend(run, kind, asked, here.rollout, variable)
-        began = time.monotonic_ns()
+    under_way = _Effect(kind, request, variable, paid)
+    with under_way:
+        await under_way.run.settled(under_way.ticket.seq)
         try:
-            outcome = await call(ticket)
-            answer = canonical(outcome.answer, f"the answer of {kind}")
+            outcome = under_way.completed(await call(under_way.ticket))
         except Exception as error:
-            recorded = await _failed(run, ticket, error, began)
+            await under_way.run.settled(under_way.failed(error))
             raise
-        recorded = e.EffectCompleted(
-            *_stamp(run, ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
-            float(outcome.cost), (time.monotonic_ns() - began) // 1000, outcome.attempts,
-        )  # fmt: skip
-        await run.settled(run.record(recorded, size_of(answer)))
-    finally:
-        ended(run, recorded)
+        await under_way.run.settled(under_way.outcome_seq)
     return outcome
 
 
-async def _intend(run: Run, kind: str, asked: Any, rollout: str | None, variable: int | None) -> Ticket:
-    digest = digest_of([kind, asked])[:32]
-    counter = _ordinals.setdefault(run, Counter())
-    place = (rollout or "", digest)
-    ordinal = counter[place]
-    counter[place] += 1
-    source = run.source()
-    seq = run.record(
-        e.EffectStarted(*run.stamp(), kind, digest, ordinal, asked, variable, source), size_of(asked) + 64
-    )
-    await run.settled(seq)
-    return Ticket(seq, f"{place[0]}#{digest}#{ordinal}")
+def perform_now(
+    kind: str,
+    request: dict[str, Any],
+    call: Callable[[Ticket], Outcome],
+    *,
+    variable: int | None = None,
+    paid: bool = False,
+) -> Outcome:
+    """Carry out one effect of a plain function; otherwise like `perform`. Blocks while it is made durable."""
+    under_way = _Effect(kind, request, variable, paid)
+    with under_way:
+        under_way.run.settle()
+        try:
+            outcome = under_way.completed(call(under_way.ticket))
+        except Exception as error:
+            under_way.failed(error)
+            under_way.run.settle()
+            raise
+        under_way.run.settle()
+    return outcome
 
 
-async def _failed(run: Run, ticket: Ticket, error: Exception, began: int) -> e.EffectFailed:
-    attempts: int = getattr(error, "attempts", 1)
-    message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
-    latency = (time.monotonic_ns() - began) // 1000
-    kind: str = getattr(error, "kind", type(error).__name__)
-    event = e.EffectFailed(*_stamp(run, ticket.seq), kind, message, latency, attempts)
-    await run.settled(run.record(event, len(message) + 32))
-    return event
+class _Effect:
+    """One effect from intent to outcome, whoever waits for the commits."""
+
+    def __init__(self, kind: str, request: dict[str, Any], variable: int | None, paid: bool) -> None:
+        here = scope()
+        if here.overlay is not None:
+            raise TracingError(
+                f"cannot perform effect {kind!r} while a graph is traced: placeholders have no answer"
+            )
+        self.kind = kind
+        self.run = run = current_run()
+        if paid and not run.store.backend.durable:
+            _warn_once(run)
+        asked = canonical(redacted(request), f"the request of {kind}")
+        begun(run)
+        self._recorded: e.Event | None = None
+        self.outcome_seq = 0
+        try:
+            self.ticket = self._intend(asked, here.rollout, variable)
+        except BaseException:
+            ended(run, None)
+            raise
+        self._began = time.monotonic_ns()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        ended(self.run, self._recorded)
+
+    def _intend(self, asked: Any, rollout: str | None, variable: int | None) -> Ticket:
+        run = self.run
+        digest = digest_of([self.kind, asked])[:32]
+        counter = _ordinals.setdefault(run, Counter())
+        place = (rollout or "", digest)
+        ordinal = counter[place]
+        counter[place] += 1
+        source = run.source()
+        event = e.EffectStarted(*run.stamp(), self.kind, digest, ordinal, asked, variable, source)
+        return Ticket(run.record(event, size_of(asked) + 64), f"{place[0]}#{digest}#{ordinal}")
+
+    def completed(self, outcome: Outcome) -> Outcome:
+        """Record the outcome and return it with its answer as canonical JSON."""
+        answer = canonical(outcome.answer, f"the answer of {self.kind}")
+        event = e.EffectCompleted(
+            *_stamp(self.run, self.ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
+            float(outcome.cost), (time.monotonic_ns() - self._began) // 1000, outcome.attempts,
+        )  # fmt: skip
+        self.outcome_seq = self.run.record(event, size_of(answer))
+        self._recorded = event
+        return msgspec.structs.replace(outcome, answer=answer)
+
+    def failed(self, error: Exception) -> int:
+        """Record that the call failed for good and return the seq of that."""
+        attempts: int = getattr(error, "attempts", 1)
+        message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
+        latency = (time.monotonic_ns() - self._began) // 1000
+        kind: str = getattr(error, "kind", type(error).__name__)
+        event = e.EffectFailed(*_stamp(self.run, self.ticket.seq), kind, message, latency, attempts)
+        seq = self.run.record(event, len(message) + 32)
+        self._recorded = event
+        return seq
 
 
 def _stamp(run: Run, cause: int) -> tuple[int, str | None, int]:
