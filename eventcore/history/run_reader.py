@@ -88,7 +88,7 @@ class RunReader(ABC):
             InvalidValue: Not a number from 0 to the head.
             NotFound: No such label.
         """
-        if isinstance(position, str) and not position.isdigit():
+        if isinstance(position, str) and not position.isdecimal():
             labels = self.state.labels
             if position not in labels:
                 raise NotFound(

@@ -7,6 +7,7 @@ Pure functions over states and events; `Run` gives them names. Places inside a v
 from __future__ import annotations
 
 import difflib
+import operator
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -21,6 +22,9 @@ from eventcore.history.state import PREDICTIONS, State, apply
 
 LONG_STRING = 40
 """Strings of at least this many characters are compared word by word."""
+
+EXACT_WORDS = 1000
+"""Up to this many words and spaces that are not common to the beginning or end are matched exactly."""
 
 _MISSING = object()
 
@@ -101,7 +105,7 @@ def lookup(value: Any, steps: list[str], default: Any = None) -> Any:
     for step in steps:
         if isinstance(value, dict) and step in value:
             value = value[step]
-        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         else:
             return default
@@ -215,7 +219,7 @@ def _compare(path: str, pointer: str, a: Any, b: Any) -> Iterator[Difference]:
             )
     elif isinstance(a, list) and isinstance(b, list):
         yield from _compare_lists(path, pointer, a, b)
-    elif type(a) is not type(b) or a != b:
+    elif not _same(a, b):
         words: tuple[Word, ...] = ()
         if isinstance(a, str) and isinstance(b, str) and max(len(a), len(b)) >= LONG_STRING:
             words = word_diff(a, b)
@@ -232,18 +236,19 @@ def _compare_place(path: str, pointer: str, a: Any, b: Any) -> Iterator[Differen
 
 
 def _compare_lists(path: str, pointer: str, a: list[Any], b: list[Any]) -> Iterator[Difference]:
-    """Compare position by position after setting aside a common beginning and end."""
-    start = 0
-    while start < min(len(a), len(b)) and _same(a[start], b[start]):
-        start += 1
-    end = 0
-    while end < min(len(a), len(b)) - start and _same(a[-1 - end], b[-1 - end]):
-        end += 1
+    """Compare position by position after setting aside a common beginning and end.
+
+    What is gone is told from its end, so that the differences can be applied one after the other.
+    """
+    start, end = _common(a, b, _same)
     middle_a, middle_b = a[start : len(a) - end], b[start : len(b) - end]
-    for offset in range(max(len(middle_a), len(middle_b))):
-        old = middle_a[offset] if offset < len(middle_a) else _MISSING
-        new = middle_b[offset] if offset < len(middle_b) else _MISSING
-        yield from _compare_place(path, join_pointer(pointer, start + offset), old, new)
+    both = min(len(middle_a), len(middle_b))
+    for offset in range(both):
+        yield from _compare(path, join_pointer(pointer, start + offset), middle_a[offset], middle_b[offset])
+    for offset in range(len(middle_a) - 1, both - 1, -1):
+        yield Difference(path, join_pointer(pointer, start + offset), "remove", middle_a[offset], None)
+    for offset in range(both, len(middle_b)):
+        yield Difference(path, join_pointer(pointer, start + offset), "add", None, middle_b[offset])
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -253,13 +258,31 @@ def _same(a: Any, b: Any) -> bool:
 def word_diff(a: str, b: str) -> tuple[Word, ...]:
     """Compare two texts word by word; joining "=" and "-" gives `a`, "=" and "+" gives `b`."""
     before, after = re.findall(r"\s+|[^\s]+", a), re.findall(r"\s+|[^\s]+", b)
-    words: list[Word] = []
-    for op, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    start, end = _common(before, after, operator.eq)
+    words = [Word("=", "".join(before[:start]))] if start else []
+    middle_a, middle_b = before[start : len(before) - end], after[start : len(after) - end]
+    # Exact matching takes quadratic time and worse; frequent words of a long text are then left out of it.
+    rough = max(len(middle_a), len(middle_b)) > EXACT_WORDS
+    for op, i, j, k, m in difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=rough).get_opcodes():
         if op == "equal":
-            words.append(Word("=", "".join(before[i:j])))
+            words.append(Word("=", "".join(middle_a[i:j])))
             continue
         if j > i:
-            words.append(Word("-", "".join(before[i:j])))
+            words.append(Word("-", "".join(middle_a[i:j])))
         if m > k:
-            words.append(Word("+", "".join(after[k:m])))
+            words.append(Word("+", "".join(middle_b[k:m])))
+    if end:
+        words.append(Word("=", "".join(before[len(before) - end :])))
     return tuple(words)
+
+
+def _common(a: list[Any], b: list[Any], same: Callable[[Any, Any], bool]) -> tuple[int, int]:
+    """How many items two lists have in common at the beginning, and how many of the others at the end."""
+    shorter = min(len(a), len(b))
+    start = 0
+    while start < shorter and same(a[start], b[start]):
+        start += 1
+    end = 0
+    while end < shorter - start and same(a[-1 - end], b[-1 - end]):
+        end += 1
+    return start, end

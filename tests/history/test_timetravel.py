@@ -1,0 +1,268 @@
+"""Looking back: states as of a seq, the history of a place, and the difference between two seqs."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from eventcore.errors import InvalidValue, NotFound
+from eventcore.history import events as e
+from eventcore.history import store as stores
+from eventcore.history.run import Run
+from eventcore.history.timetravel import Difference, word_diff
+from eventcore.variables import Variable
+from tests.history.jsonvalues import objects, same
+
+
+class Owner:
+    """Somebody who lives at a path of a run."""
+
+
+def declared(run: Run, path: str, value: dict[str, Any]) -> Owner:
+    owner = Owner()
+    number = run.state.next_number
+    schema = {"type": "object"}
+    run.declare(
+        owner,
+        e.VariableDeclared(
+            *run.stamp(), number, path, schema, copy.deepcopy(value), True, True, None, None, "", -1
+        ),
+    )
+    return owner
+
+
+# --- diff --------------------------------------------------------------------------------------
+
+
+def place_of(value: Any, steps: list[str]) -> Any:
+    for step in steps:
+        value = value[int(step)] if isinstance(value, list) else value[step]
+    return value
+
+
+def applied(differences: list[Difference], before: dict[str, Any]) -> dict[str, Any]:
+    """Apply differences in order, as RFC 6902 applies a patch; an applier that knows nothing of how they are made."""
+    after = copy.deepcopy(before)
+    for difference in differences:
+        assert difference.op in ("add", "remove", "replace")
+        if difference.pointer == "":
+            if difference.op == "remove":
+                assert after.pop(difference.variable) == difference.before
+            else:
+                after[difference.variable] = copy.deepcopy(difference.after)
+            continue
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in difference.pointer[1:].split("/")]
+        holder = place_of(after[difference.variable], steps[:-1])
+        last: Any = int(steps[-1]) if isinstance(holder, list) else steps[-1]
+        if difference.op != "add":
+            assert same(holder[last], difference.before)
+        if difference.op == "remove":
+            del holder[last]
+        elif difference.op == "add" and isinstance(holder, list):
+            holder.insert(last, copy.deepcopy(difference.after))
+        else:
+            holder[last] = copy.deepcopy(difference.after)
+    return after
+
+
+changed = st.dictionaries(
+    st.sampled_from(["a", "b/c", "~", ""]),
+    st.recursive(
+        st.sampled_from(
+            [None, True, 1, 1.0, 0.0, "x", "a long text of more than forty characters, in words"]
+        ),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["p", "q/", "0"]), inner),
+        max_leaves=10,
+    ),
+    max_size=4,
+)
+
+
+@given(changed, changed, st.booleans())
+@example({"a": [1, 2, 3, 4]}, {"a": [1, 4]}, False)
+@example({"a": [[1], [2], [3]]}, {"a": [[2, 5], [3]]}, False)
+def test_applying_the_differences_to_one_state_gives_the_other(
+    a: dict[str, Any], b: dict[str, Any], more: bool
+) -> None:
+    with stores.open("memory:") as store:
+        run = store.run("diff")
+        owners = [declared(run, "v", a)]
+        first = run.head
+        run.record(e.VariableAssigned(0, None, 0, 0, b, -1))
+        if more:
+            owners.append(declared(run, "w", b))
+        before, after = dict(run.at(first).variables), dict(run.at(run.head).variables)
+        assert same(sorted_keys(applied(run.diff(first, run.head), before)), sorted_keys(after))
+        assert same(sorted_keys(applied(run.diff(run.head, first), after)), sorted_keys(before))
+        assert run.diff(first, first) == []
+
+
+def sorted_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: sorted_keys(value[key]) for key in sorted(value)}
+    return [sorted_keys(item) for item in value] if isinstance(value, list) else value
+
+
+words = st.lists(st.sampled_from(["the", "pirate", "shouts.", " ", "\n", "  ", "é", "a"]), max_size=30).map(
+    "".join
+)
+
+
+@given(words | st.text(max_size=60), words | st.text(max_size=60))
+def test_the_words_of_a_difference_join_back_to_both_texts(a: str, b: str) -> None:
+    found = word_diff(a, b)
+    assert "".join(word.text for word in found if word.op in "=-") == a
+    assert "".join(word.text for word in found if word.op in "=+") == b
+    assert all(word.op in "=-+" and word.text for word in found)
+
+
+def test_long_texts_that_differ_everywhere_are_compared_in_reasonable_time() -> None:
+    import time
+
+    a = " ".join(f"word{n % 50}" for n in range(20_000))
+    b = " ".join(f"word{n % 49}" for n in range(20_000))
+    started = time.perf_counter()
+    found = word_diff(a, b)
+    assert time.perf_counter() - started < 5
+    assert "".join(word.text for word in found if word.op in "=+") == b
+
+
+def test_a_short_change_of_a_long_text_is_shown_as_words() -> None:
+    run = stores.open("memory:").run("words")
+    owner = declared(
+        run, "m/prompt", {"text": "You are a helpful assistant who answers in one short sentence."}
+    )
+    first = run.head
+    run.record(
+        e.VariableUpdated(
+            0, None, 0, 0, {"text": "You are a helpful pirate who answers in one short sentence."}, -1
+        )
+    )
+    (difference,) = run.diff(first, run.head)
+    assert (difference.variable, difference.pointer, difference.op) == ("m/prompt", "/text", "replace")
+    assert [(word.op, word.text) for word in difference.words][1:3] == [("-", "assistant"), ("+", "pirate")]
+    assert run.diff(first, run.head, variable="prompt") == [difference]
+    assert owner
+
+
+# --- history -----------------------------------------------------------------------------------
+
+
+@given(st.lists(objects, min_size=1, max_size=6), st.integers(0, 8))
+def test_history_tells_every_change_with_before_and_after(payloads: list[dict[str, Any]], start: int) -> None:
+    with stores.open("memory:") as store:
+        run = store.run("history")
+        owner = declared(run, "v", {})
+        expected: list[tuple[int, Any, Any]] = [(run.head, None, {})]
+        now: dict[str, Any] = {}
+        for payload in payloads:
+            run.record_read(0, "x", None, 0)
+            seq = run.record(e.VariableUpdated(0, None, 0, 0, payload, -1))
+            after = {**now, **payload}
+            if not same(after, now):
+                expected.append((seq, now, after))
+            now = after
+        found = [
+            (change.seq, change.before, change.after)
+            for change in run.history("v", start=min(start, run.head))
+        ]
+        assert same(found, [entry for entry in expected if entry[0] >= min(start, run.head)])
+        assert owner
+
+
+class Deep(msgspec.Struct):
+    """A place inside a place."""
+
+    rows: list[dict[str, list[int]]] = []
+    word: str = ""
+
+
+def test_history_of_a_place_tells_only_its_changes_with_line_rollout_and_cause() -> None:
+    from eventcore.history.scope import caused_by, in_rollout
+
+    run = stores.open("memory:").run("place")
+    variable = Variable({"rows": [{"a": [1]}]}, data_model=Deep, name="v")
+    variable.update({"word": "elsewhere"})
+    with in_rollout("r1"), caused_by(2):
+        variable.get("rows")[0]["a"].append(2)
+    variable.get("rows").insert(0, {})
+    del variable.get("rows")[0]
+    changes = list(run.history(variable, "/rows/0/a"))
+    assert [(change.kind, change.before, change.after) for change in changes] == [
+        ("VariableDeclared", None, [1]),
+        ("ValuePatched", [1], [1, 2]),
+        ("ValuePatched", [1, 2], None),
+        ("ValuePatched", None, [1, 2]),
+    ]
+    assert (changes[1].rollout, changes[1].cause) == ("r1", 2)
+    assert changes[1].source is not None
+    assert "test_timetravel.py" in changes[1].source
+    assert [change.after for change in run.history("v", "/word")] == ["", "elsewhere"]
+
+
+def test_history_goes_through_forks_and_through_replaced_variables() -> None:
+    run = stores.open("memory:").run("one")
+    first = declared(run, "v", {"n": 1})
+    run.record(e.VariableUpdated(0, None, 0, 0, {"n": 2}, -1))
+    at = run.head
+    run.record(e.VariableUpdated(0, None, 0, 0, {"n": 99}, -1))
+    fork = run.fork("two", at=at)
+    fork.record(e.VariableUpdated(0, None, 0, 0, {"n": 3}, -1))
+    del first
+    again = declared(fork, "v", {"n": 4})
+    assert [change.after for change in fork.history("v", "/n")] == [1, 2, 3, 4]
+    assert [change.after for change in run.history("v", "/n")] == [1, 2, 99]
+    assert again
+
+
+def test_events_are_filtered_by_variable_kind_and_seq() -> None:
+    run = stores.open("memory:").run("filters")
+    one, two = declared(run, "m/one", {}), declared(run, "m/two", {})
+    for n in range(10):
+        run.record(e.VariableUpdated(0, None, 0, n % 2, {"n": n}, -1))
+    updates = list(run.events(kind="VariableUpdated", variable="one"))
+    assert [record.event.payload["n"] for record in updates] == [0, 2, 4, 6, 8]  # type: ignore[attr-defined]
+    assert [record.seq for record in run.events(4, 6)] == [4, 5, 6]
+    assert list(run.events(kind=e.VariableUpdated, variable="m/one")) == updates
+    assert {record.kind for record in run.events(stop=3)} == {"RunStarted", "VariableDeclared"}
+    with pytest.raises(InvalidValue, match="kinds are"):
+        list(run.events(kind="Nonsense"))
+    with pytest.raises(NotFound, match="did you mean"):
+        list(run.events(variable="m/on"))
+    assert one and two
+
+
+@pytest.mark.parametrize("position", [-1, 10**9, True, 1.5, None, "²"])
+def test_a_seq_that_is_not_there_is_refused_with_those_that_are(position: Any) -> None:
+    run = stores.open("memory:").run("short")
+    with pytest.raises((InvalidValue, NotFound), match=r"run 'short'"):
+        run.at(position)
+
+
+def test_a_label_stands_for_the_seq_it_was_set_to() -> None:
+    run = stores.open("memory:").run("labels")
+    owner = declared(run, "v", {"n": 1})
+    run.record(e.LabelSet(0, None, 0, "good", run.head))
+    run.record(e.VariableUpdated(0, None, 0, 0, {"n": 2}, -1))
+    assert run.at("good").variables["v"] == {"n": 1}
+    assert run.fork(at="good").state.variables["v"] == {"n": 1}
+    with pytest.raises(NotFound, match=r"'bad'.*it has: good"):
+        run.at("bad")
+    assert owner
+
+
+def test_a_state_is_a_value_that_does_not_change_when_the_run_goes_on() -> None:
+    run = stores.open("memory:").run("value")
+    owner = declared(run, "v", {"items": [1]})
+    for state in (run.state, run.at(run.head)):
+        digest = state.digest
+        state.variables["v"]["items"].append("mine")
+        run.record(e.VariableUpdated(0, None, 0, 0, {"items": [2]}, -1))
+        assert state.digest == digest
+        assert state.variables["v"]["items"] != [1, "mine"]
+    assert owner
