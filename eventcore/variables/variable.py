@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, ItemsView, KeysView, ValuesView
+from collections.abc import ItemsView, KeysView, ValuesView
 from typing import Any
 
-from eventcore.errors import InvalidValue, TracingError, WrongType
+from eventcore.errors import TracingError, WrongType
 from eventcore.history import events as e
 from eventcore.history import patches as p
 from eventcore.history.patches import plain
 from eventcore.history.run import Run
 from eventcore.history.scope import Scope, current, current_run, process_scope
 from eventcore.history.state import PREDICTIONS, size_of
-from eventcore.history.values import canonical, is_text
-from eventcore.models.conversion import json_of, schema_of
+from eventcore.history.values import canonical
 from eventcore.models.naming import auto_name
 from eventcore.models.operands import Operators
-from eventcore.models.trainable import is_trainable, missing_defaults
+from eventcore.models.trainable import is_trainable
 from eventcore.models.validation import Validator, validator_for
 from eventcore.variables.binding import Binding, View
-from eventcore.variables.initializers import Empty
+from eventcore.variables.first_value import as_dict, described, first_value, require_defaults
 from eventcore.variables.scope import check_name, current_path
 from eventcore.variables.staying import Stay
 from eventcore.variables.views import RecordingDict, RecordingList, path_of
@@ -70,9 +69,9 @@ class Variable(Operators):
         scope = current_path()
         self._path = f"{scope}/{self._name}" if scope else self._name
         self.data_model = data_model
-        self._schema, value = _first_value(initializer, data_model, self._path)
+        self._schema, value = first_value(initializer, data_model, self._path)
         self._validator: Validator = validator_for(self._schema)
-        self._description = _text(
+        self._description = described(
             description if description is not None else self._schema.get("description", ""), self._path
         )
         self._where = f"variable {self._path!r}"
@@ -81,7 +80,7 @@ class Variable(Operators):
         self.own_trainable = self.requested and self.eligible
         self.downgrade_reason = self._downgrade()
         if self.eligible:
-            _require_defaults(self._schema, self._where)
+            require_defaults(self._schema, self._where)
         self._frozen_by: dict[int, Any] = {}
         self.stays: Stay | None = None
         here = current.get(process_scope)
@@ -325,7 +324,7 @@ class Variable(Operators):
             if here.overlay is not None:
                 root.update(self._validator.check_update(changes, self._where))
                 return
-        given = changes if isinstance(changes, dict) else _as_dict(changes, self._where)
+        given = changes if isinstance(changes, dict) else as_dict(changes, self._where)
         live = [field for field, value in given.items() if self._is_live(field, value)]
         if live:
             given = {field: value for field, value in given.items() if field not in live}
@@ -362,7 +361,7 @@ class Variable(Operators):
     def _replace(self, value: Any, origin: str | None) -> None:
         here = current.get(process_scope)
         root = self._enter(here, writing=True)
-        checked = self._validator.check(_as_dict(value, self._where), self._where)
+        checked = self._validator.check(as_dict(value, self._where), self._where)
         if here.overlay is not None:
             root.clear()
             root.update(checked)
@@ -544,52 +543,6 @@ class Variable(Operators):
         from eventcore.models.symbolic import SymbolicDataModel
 
         return SymbolicDataModel(schema=self.get_schema(), name=name or self._name)
-
-
-def _first_value(initializer: Any, data_model: Any, path: str) -> tuple[dict[str, Any], Any]:
-    """Return (schema, first value) from the two arguments."""
-    if initializer is None and data_model is None:
-        raise InvalidValue(
-            f"cannot create variable {path!r} without a schema: pass data_model=, or an initializer"
-        )
-    if isinstance(initializer, type) and data_model is None:
-        initializer = initializer()
-    if initializer is None:
-        initializer = Empty(data_model=data_model)
-    source = data_model
-    value = initializer
-    if callable(initializer) and not isinstance(initializer, dict):
-        made: Callable[..., Any] = initializer
-        value = made(data_model=data_model)() if isinstance(initializer, type) else made()
-    if source is None:
-        source = initializer if hasattr(initializer, "get_schema") else value
-        if isinstance(source, dict):
-            raise InvalidValue(
-                f"cannot create variable {path!r} from a dict alone: pass data_model= beside it"
-            )
-    return schema_of(source), _as_dict(value, f"variable {path!r}")
-
-
-def _text(description: object, path: str) -> str:
-    if not isinstance(description, str) or not is_text(description):
-        raise WrongType(f"cannot describe variable {path!r} by {description!r}: pass description= as text")
-    return description
-
-
-def _as_dict(value: Any, where: str) -> dict[Any, Any]:
-    found = value if isinstance(value, dict) else json_of(value)
-    if not isinstance(found, dict):
-        raise WrongType(f"cannot use {value!r} as a value of {where}: pass a dict or a data model")
-    return found
-
-
-def _require_defaults(schema: dict[str, Any], where: str) -> None:
-    lacking = missing_defaults(schema)
-    if lacking:
-        raise InvalidValue(
-            f"cannot create {where}: a Trainable needs a default for every field, and {', '.join(lacking)} "
-            "has none; add default= to the Field"
-        )
 
 
 def _size(payload: dict[str, Any]) -> int:
