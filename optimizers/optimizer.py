@@ -33,7 +33,7 @@ An optimizer of your own, in full (`tests/optimizers/test_hill_climber.py` train
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -71,6 +71,8 @@ class Optimizer:
     Attributes:
         state: Its variable, None before `compile`.
         tries_in_training: Set by `fit` when nothing is held out: a proposal is tried on the next batch.
+        elite: How many of the best trials keep their parts in the population whatever `compete` says; None
+            for as many as fit.
 
     Args:
         population_size: How many candidates of a variable survive an epoch; at least 1.
@@ -81,6 +83,8 @@ class Optimizer:
     Raises:
         InvalidValue: A size or temperature that cannot be.
     """
+
+    elite: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -301,7 +305,7 @@ class Optimizer:
         if self.tries_in_training and self._untried:
             self._untried = False
             return
-        kept = self._trials.kept(self.population_size)
+        kept = self._trials.kept(self.population_size, self._at_hand(trainable_variables))
         rng = self.random("start", step)
         if kept and self._place_trial(rng.choice(kept), trainable_variables, "start of a batch"):
             return
@@ -380,7 +384,7 @@ class Optimizer:
 
     async def on_validation_begin(self, epoch: int, trainable_variables: Sequence[Variable]) -> None:
         """Write the trial that deserves the full validation set: the most promising one without its score."""
-        chosen = self._trials.to_validate()
+        chosen = self._trials.to_validate(self._at_hand(trainable_variables))
         if chosen is not None:
             self._place_trial(chosen, trainable_variables, "to be validated")
 
@@ -388,11 +392,10 @@ class Optimizer:
         """Choose each variable's population, write the winning combination, remember it in the history."""
         self._untried = False
         self.write_best(trainable_variables, f"winner of epoch {epoch}")
-        needed = [trial.parts for trial in self._trials.kept(self.population_size)]
+        protected = self._trials.kept(self.elite or self.population_size, self._at_hand(trainable_variables))
         for variable in trainable_variables:
-            self._select_population(
-                variable, [parts[variable.path] for parts in needed if variable.path in parts]
-            )
+            needed = [trial.parts[variable.path] for trial in protected]
+            await self._select_population(variable, needed)
         self.increment_epochs()
 
     async def on_train_end(self, trainable_variables: Sequence[Variable]) -> None:
@@ -401,8 +404,10 @@ class Optimizer:
 
     # --- populations ---------------------------------------------------------------------------
 
-    def compete(self, variable: Variable, pool: list[dict[str, Any]]) -> list[int]:
+    async def compete(self, variable: Variable, pool: list[dict[str, Any]]) -> list[int]:
         """Return the indexes of the pool that survive, best first; before the cap of `population_size`.
+
+        The parts of the `elite` best trials survive whatever this says.
 
         Args:
             variable: The variable.
@@ -411,14 +416,14 @@ class Optimizer:
         reward_name, _ = score_names(variable.raw_value())
         return sorted(range(len(pool)), key=lambda index: -pool[index].get(reward_name, 0.0))
 
-    def _select_population(self, variable: Variable, needed: list[str]) -> None:
+    async def _select_population(self, variable: Variable, needed: list[str]) -> None:
         """Keep what `compete` says, and the parts of the best trials whatever it says."""
         value = variable.get_json()
         pool = [*value["best_candidates"], *value["candidates"]]
         if not pool:
             return
         keys = [part_of(entry_fields(entry, value)) for entry in pool]
-        order = self.compete(variable, pool)
+        order = await self.compete(variable, pool)
         first = [keys.index(key) for key in dict.fromkeys(needed) if key in keys]
         kept = list(dict.fromkeys([*first, *order]))[: self.population_size]
         kept.sort(key=lambda index: order.index(index) if index in order else len(pool))
@@ -430,22 +435,35 @@ class Optimizer:
 
     def write_best(self, trainable_variables: Sequence[Variable], reason: str) -> None:
         """Write the best trial's parts into the variables, if there is one."""
-        best = self._trials.best()
+        best = self._trials.best(self._at_hand(trainable_variables))
         if best is not None:
             self._place_trial(best, trainable_variables, reason)
 
     def _place_trial(self, trial: Trial, trainable_variables: Sequence[Variable], reason: str) -> bool:
         """Write all parts of a trial, or none if a part is gone."""
+        places = self._places(trial, trainable_variables)
+        for variable, place, index in places or ():
+            self.candidates(variable).choose(place, index, reason)
+        return places is not None
+
+    def _at_hand(self, trainable_variables: Sequence[Variable]) -> Callable[[Trial], bool]:
+        """Return what says whether a trial is one of exactly these variables, with all its parts kept."""
+        return lambda trial: self._places(trial, trainable_variables) is not None
+
+    def _places(
+        self, trial: Trial, trainable_variables: Sequence[Variable]
+    ) -> list[tuple[Variable, str, int]] | None:
+        """Return where the parts of a trial lie, None if one is gone or it is a trial of other variables."""
+        if len(trial.parts) != len(trainable_variables):
+            return None
         places: list[tuple[Variable, str, int]] = []
         for variable in trainable_variables:
             part = trial.parts.get(variable.path)
             found = None if part is None else self.candidates(variable).find(part)
             if found is None:
-                return False
+                return None
             places.append((variable, *found))
-        for variable, place, index in places:
-            self.candidates(variable).choose(place, index, reason)
-        return True
+        return places
 
     def candidates(self, variable: Variable) -> Candidates:
         """Return what finds the candidates of a variable."""

@@ -8,6 +8,8 @@ rows are stored in the optimizer's variable; this class only ranks them.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -37,6 +39,10 @@ class Trial(msgspec.Struct):
     validation: float | None = None
     validated: int = 0
     epoch: int = 0
+
+
+AtHand = Callable[[Trial], bool]
+"""Whether the parts of a trial can still be written."""
 
 
 class Trials:
@@ -101,22 +107,36 @@ class Trials:
             trial.evaluations + PRIOR_WEIGHT
         )
 
-    def best(self) -> Trial | None:
-        """Return the best trial: by validation score if any was validated, else by estimate. Ties: the older."""
+    def best(self, at_hand: AtHand) -> Trial | None:
+        """Return the best trial: by validation score if any was validated, else by estimate. Ties: the older.
+
+        Args:
+            at_hand: Whether the parts of a trial can still be written.
+        """
         pool = self._ranked()
-        validated = [trial for trial in pool if trial.validation is not None]
-        if validated:
-            return max(validated, key=lambda trial: trial.validation or 0.0)
-        return max(pool, key=self.estimate, default=None)
+        validated = sorted(
+            (trial for trial in pool if trial.validation is not None),
+            key=lambda trial: -(trial.validation or 0.0),
+        )
+        found = next(filter(at_hand, validated), None)
+        if found is not None:
+            return found
+        return next(filter(at_hand, sorted(pool, key=lambda trial: -self.estimate(trial))), None)
 
-    def to_validate(self) -> Trial | None:
-        """Return the most promising trial that was never validated, or else the best."""
+    def to_validate(self, at_hand: AtHand) -> Trial | None:
+        """Return the most promising trial at hand that was never validated, or else the best."""
         fresh = [trial for trial in self._ranked() if trial.validation is None]
-        return max(fresh, key=self.estimate) if fresh else self.best()
+        fresh.sort(key=lambda trial: -self.estimate(trial))
+        return next(filter(at_hand, fresh), None) or self.best(at_hand)
 
-    def kept(self, size: int) -> list[Trial]:
-        """Return the `size` best trials, best first: validated ones by their score, others by estimate."""
-        return heapq.nlargest(size, self._ranked(), key=self._rank)
+    def kept(self, size: int, at_hand: AtHand) -> list[Trial]:
+        """Return the `size` best trials at hand: the best, then by validation score, or by estimate without one."""
+        best = self.best(at_hand)
+        if best is None:
+            return []
+        others = sorted(self._ranked(), key=lambda trial: -self._rank(trial))
+        usable = (trial for trial in others if trial is not best and at_hand(trial))
+        return [best, *islice(usable, size - 1)]
 
     def _ranked(self) -> list[Trial]:
         return [self._rows[index] for index in sorted(self._pool)]
@@ -128,10 +148,17 @@ class Trials:
             self._prune()
 
     def _prune(self) -> None:
-        strongest = heapq.nlargest(
-            COMPETING, sorted(self._pool), key=lambda index: self._rank(self._rows[index])
-        )
-        self._pool = set(strongest)
+        """Keep the strongest of the validated trials, and of the others: lucky small samples displace no winner."""
+        order = sorted(self._pool)
+        validated = [index for index in order if self._rows[index].validation is not None]
+        others = [index for index in order if self._rows[index].validation is None]
+        self._pool = {
+            index
+            for group in (validated, others)
+            for index in heapq.nlargest(
+                COMPETING // 2, group, key=lambda index: self._rank(self._rows[index])
+            )
+        }
 
     def _rank(self, trial: Trial) -> float:
         return trial.validation if trial.validation is not None else self.estimate(trial)
