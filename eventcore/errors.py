@@ -152,12 +152,18 @@ class ModelFailed(EventcoreError, RuntimeError):
     Attributes:
         kind: Class of the last error, as the log names it.
         attempts: Requests that were sent.
+        input_tokens: Tokens of the requests that were answered, unusably.
+        output_tokens: Tokens of those answers.
+        cost: What they cost, in US dollars.
     """
 
     def __init__(self, message: str, kind: str = "ModelFailed", attempts: int = 1) -> None:
         super().__init__(message)
         self.kind = kind
         self.attempts = attempts
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.cost = 0.0
 
 
 class StorageError(EventcoreError, OSError):

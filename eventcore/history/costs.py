@@ -43,15 +43,12 @@ class Spending(msgspec.Struct):
 
     def add(self, event: e.Event) -> None:
         """Fold one event in; events that are no outcomes change nothing."""
-        if isinstance(event, e.EffectCompleted):
+        if isinstance(event, (e.EffectCompleted, e.EffectFailed)):
             self.calls += 1
+            self.errors += isinstance(event, e.EffectFailed)
             self.input_tokens += event.input_tokens
             self.output_tokens += event.output_tokens
             self.cost += event.cost
-            self.latency += event.latency
-        elif isinstance(event, e.EffectFailed):
-            self.calls += 1
-            self.errors += 1
             self.latency += event.latency
 
     def minus(self, earlier: Spending) -> Spending:

@@ -432,12 +432,18 @@ class EffectFailed(Event, frozen=True, array_like=True, gc=False, tag=34):
         message: What it said, without secrets.
         latency: Microseconds.
         attempts: How many requests were sent.
+        input_tokens: Tokens of requests that were answered, unusably.
+        output_tokens: Tokens of those answers.
+        cost: What they cost, in US dollars.
     """
 
     error: str
     message: str
     latency: int
     attempts: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
 
 
 class MetricLogged(Event, frozen=True, array_like=True, gc=False, tag=35):

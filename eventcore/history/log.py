@@ -25,6 +25,8 @@ from eventcore.history.snapshots import pack
 
 BLOCK_EVENTS = 256
 BLOCK_BYTES = 64 * 1024
+SMALL = BLOCK_BYTES // BLOCK_EVENTS
+"""256 events of payloads up to this size stay below 64 KB, or nearly so: only larger ones are looked at one by one."""
 LINGER = 0.010
 """Seconds an event waits for company before it is committed."""
 BUFFER_BYTES = 4 * 1024 * 1024
@@ -61,7 +63,6 @@ class Log:
         self.buffer: tuple[int, list[Event]] = (row.head, [])
         self._writing: tuple[int, list[Event]] = (row.head + 1, [])
         self.grown = self._taken = 0
-        self._urge_at = BLOCK_BYTES
         self._snapshots: list[tuple[int, bytes]] = []
         self._blocked: list[SimpleQueue[None]] = []
         self._waiters: list[tuple[int, Callable[[], None]]] = []
@@ -83,19 +84,27 @@ class Log:
             EventTooLarge: Above 8 MB.
             StoreClosed, OutcomeUnknown: Nothing can be appended any more.
         """
-        if size > MAX_EVENT or self.failure is not None or self.closed:
-            self._refuse(size)
         base, pending = self.buffer
-        if not pending:
-            # Before the append: an interrupt in between must not leave an event that nobody will commit.
-            self._committer.arm(self)
+        count = len(pending)
+        if not count or size > SMALL or self.failure is not None or self.closed:
+            self.make_ready(size)
         pending.append(event)
         self.grown += size + EVENT_OVERHEAD
-        count = len(pending)
-        if not count % BLOCK_EVENTS or self.grown >= self._urge_at:
-            self._urge_at = self.grown + BLOCK_BYTES
+        if count % BLOCK_EVENTS == BLOCK_EVENTS - 1 or size > SMALL:
+            self.urge()
+        return base + count + 1
+
+    def make_ready(self, size: int) -> None:
+        """Do what `append` does before the first event of a buffer, before a large one, or when it must refuse."""
+        self.require_fit(size)
+        if not self.buffer[1]:
+            # Before the append: an interrupt in between must not leave an event that nobody will commit.
+            self._committer.arm(self)
+
+    def urge(self) -> None:
+        """Have the buffer committed at once if it holds a block; asked after 256 events and after a large one."""
+        if len(self.buffer[1]) >= BLOCK_EVENTS or self.grown - self._taken >= BLOCK_BYTES:
             self._committer.urge()
-        return base + count
 
     def require_fit(self, size: int) -> None:
         """Raise what `append` would raise for an event of this size."""
@@ -195,7 +204,7 @@ class Log:
             first = base + 1
             self._writing = (first, batch)
             self.buffer = (base + len(batch), [])
-            self._taken, self._urge_at = self.grown, self.grown + BLOCK_BYTES
+            self._taken = self.grown
             snapshots = list(self._snapshots)
         if batch or snapshots:
             try:

@@ -19,7 +19,7 @@ import msgspec
 
 from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError, StoreReadOnly
 from eventcore.history import events as e
-from eventcore.history.log import Log
+from eventcore.history.log import BLOCK_EVENTS, EVENT_OVERHEAD, SMALL, Log
 from eventcore.history.pieces import in_pieces
 from eventcore.history.reading import Reader
 from eventcore.history.run_reader import Record as Record
@@ -201,16 +201,22 @@ class Run(RunReader):
         log = self._log
         if log is None:
             log = self._writing_log()
-        base, pending = log.buffer
-        if self._folded != base + len(pending):
-            self._catch_up(log)
         event = e.VariableUpdated(time_ns() // 1000, here.rollout, here.cause, slot.number, scalars, source)
         with log.lock:
-            log.append(event, size)
+            base, pending = log.buffer
+            count = len(pending)
+            if self._folded != base + count:
+                self._catch_up(log)
+            if not count or size > SMALL or log.failure is not None or log.closed:
+                log.make_ready(size)
+            pending.append(event)
             merge(slot.value, scalars)
             self._folded += 1
-        if log.grown >= self._grow_at:
-            self._grow(log)
+            log.grown += size + EVENT_OVERHEAD
+        if count % BLOCK_EVENTS == BLOCK_EVENTS - 1 or size > SMALL:
+            log.urge()
+            if log.grown >= self._grow_at:
+                self._grow(log)
         return event
 
     def record_read(self, variable: int, field: str | None, rollout: str | None, cause: int) -> None:

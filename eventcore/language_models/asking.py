@@ -123,9 +123,14 @@ async def ask(
             return Outcome(found["answer"], found["model"], attempts=0)
         spent = Spent()
         rng = stream(current_run().seed, "backoff", ticket.key)
-        (answer, model), attempts = await persist(
-            lambda unusable: send(ticket, unusable, spent), connection.patience, rng, shown
-        )
+        try:
+            (answer, model), attempts = await persist(
+                lambda unusable: send(ticket, unusable, spent), connection.patience, rng, shown
+            )
+        except ModelFailed as error:
+            error.input_tokens, error.output_tokens = spent.input_tokens, spent.output_tokens
+            error.cost = spent.cost
+            raise
         answer = scrubbed(answer, secrets)
         if connection.cache is not None:
             connection.cache.put(digest, {"answer": answer, "model": model})

@@ -181,7 +181,10 @@ class _Effect:
         message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
         latency = (time.monotonic_ns() - self._began) // 1000
         kind: str = getattr(error, "kind", type(error).__name__)
-        event = e.EffectFailed(*_stamp(self.run, self.ticket.seq), kind, message, latency, attempts)
+        event = e.EffectFailed(
+            *_stamp(self.run, self.ticket.seq), kind, message, latency, attempts,
+            getattr(error, "input_tokens", 0), getattr(error, "output_tokens", 0), getattr(error, "cost", 0.0),
+        )  # fmt: skip
         seq = self.run.record(event, len(message) + 32)
         self._recorded = event
         return seq

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -65,6 +66,10 @@ class Examples:
         for start in range(0, self.size, batch_size):
             yield [self.examples[index] for index in order[start : start + batch_size]]
 
+    def first(self, count: int) -> list[Example]:
+        """Return up to `count` examples from the beginning."""
+        return self.examples[:count]
+
     def split(self, fraction: float) -> tuple[Examples, Examples]:
         """Hold out the last part: floor(n * (1 - fraction)) examples are kept for training.
 
@@ -96,23 +101,35 @@ class Stream:
         self._steps = steps
         self._iterator: Iterator[Any] | None = None
         self._kept: list[list[Example]] | None = None
+        self._ahead: Iterator[list[Example]] | None = None
+
+    def first(self, count: int) -> list[Example]:
+        """Return up to `count` examples of the first batch; it is given again when batches are asked for."""
+        opened = self._opened()
+        batch = next(opened, None)
+        self._ahead = opened if batch is None else chain([batch], opened)
+        return [] if batch is None else batch[:count]
+
+    def _opened(self) -> Iterator[list[Example]]:
+        """Begin to read the source, or go on where `first` stopped."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            return ahead
+        return self._converted(self._given if self._make is None else self._make())
 
     def batches(self, epoch: int, batch_size: int, shuffle_seed: int | None) -> Iterator[list[Example]]:
         """Yield the batches of one epoch; the order and the size are the source's."""
-        if self._make is not None:
-            yield from self._limited(self._converted(self._make()))
-            return
-        if iter(self._given) is not self._given:
-            yield from self._limited(self._converted(self._given))
+        if self._make is not None or iter(self._given) is not self._given:
+            yield from self._limited(self._opened())
             return
         if self._steps is not None:
             if self._iterator is None:
-                self._iterator = self._converted(self._given)
+                self._iterator = self._opened()
             yield from self._limited(self._iterator)
             return
         if self._kept is None:
             kept: list[list[Example]] = []
-            for batch in self._converted(self._given):
+            for batch in self._opened():
                 kept.append(batch)
                 yield batch
             self._kept = kept
@@ -167,7 +184,16 @@ def is_sequence(value: Any) -> bool:
     """Whether examples can be counted and taken by index."""
     if isinstance(value, (str, bytes, dict)) or hasattr(value, "get_json"):
         return False
-    return isinstance(value, (list, tuple)) or (type(value).__module__.partition(".")[0] == "numpy")
+    return isinstance(value, (list, tuple)) or is_array(value)
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is NumPy's, without importing it."""
+    return type(value).__module__.partition(".")[0] == "numpy"
+
+
+def _json(part: Any) -> Any:
+    return plain(part.get_json()) if hasattr(part, "get_json") else part
 
 
 def paired(x: Any, y: Any, where: str) -> list[Example]:
@@ -178,13 +204,13 @@ def paired(x: Any, y: Any, where: str) -> list[Example]:
     """
     if not is_sequence(x):
         raise WrongType(f"cannot take the inputs of {where} from {type(x).__name__}: pass a list of inputs")
-    inputs = list(x)
+    inputs = _rows(x)
     if not inputs:
         raise InvalidValue(f"cannot use {where}: it holds no examples")
     if y is None:
         targets: list[Any] = [None] * len(inputs)
     else:
-        targets = list(y)
+        targets = _rows(y)
         if len(targets) != len(inputs):
             raise InvalidValue(
                 f"cannot pair {len(inputs)} inputs with {len(targets)} targets in {where}: pass as many of each"
@@ -195,10 +221,17 @@ def paired(x: Any, y: Any, where: str) -> list[Example]:
     ]
 
 
+def _rows(values: Any) -> list[Any]:
+    """Return the items of a list or array; a row of a two-dimensional array becomes a list."""
+    return [list(item) if is_array(item) and item.ndim else item for item in values]
+
+
 def _digest(value: Any, where: str, index: int) -> str:
     try:
-        if isinstance(value, dict) and any(hasattr(part, "get_json") for part in value.values()):
-            return example_digest({key: plain(part.get_json()) for key, part in value.items()})
+        if isinstance(value, dict):
+            return example_digest({key: _json(part) for key, part in value.items()})
+        if isinstance(value, (list, tuple)):
+            return example_digest([_json(part) for part in value])
         return example_digest(value)
     except TypeError as error:
         raise WrongType(

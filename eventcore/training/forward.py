@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from eventcore.errors import BudgetExceeded, InvalidValue
+from eventcore.errors import BudgetExceeded, InvalidValue, StorageError
 from eventcore.history import events as e
 from eventcore.history.scope import current_run, in_rollout
 from eventcore.replay.rollouts import RolloutNames
@@ -21,6 +21,9 @@ from eventcore.training.examples import Example
 from eventcore.training.scoring import CompiledReward, RewardFailure
 
 MAX_CONCURRENCY = 32
+
+ENDING = (BudgetExceeded, StorageError)
+"""Errors that are no example's own: nothing after them could be paid for, or recorded."""
 
 
 class Rolled(msgspec.Struct):
@@ -91,9 +94,7 @@ async def run_examples(
         with in_rollout(item.rollout, cause):
             try:
                 item.output = await program(item.example.x, training=training)
-            except BudgetExceeded:
-                raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 fail(item, error, "call")
 
     await each(rolled, call, limit)
@@ -113,9 +114,7 @@ async def score_examples(
         with in_rollout(item.rollout, cause):
             try:
                 item.reward = await reward.score(item.example.y, item.output)
-            except BudgetExceeded:
-                raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 fail(item, error, "reward")
 
     await each(alive, score, limit)
@@ -130,13 +129,25 @@ async def _score_whole(alive: Sequence[Rolled], reward: CompiledReward) -> None:
                 fail(item, error, "reward")
         return
     for item, score in zip(alive, scores, strict=True):
-        item.reward = score
+        if isinstance(score, RewardFailure):
+            with in_rollout(item.rollout):
+                fail(item, score, "reward")
+        else:
+            item.reward = score
 
 
-def fail(item: Rolled, error: Exception, stage: str) -> None:
-    """Record that an example failed."""
+def fail(item: Rolled, error: BaseException, stage: str) -> None:
+    """Record that an example failed; what ends the whole training is raised again."""
+    if isinstance(error, ENDING) or (isinstance(error, asyncio.CancelledError) and _asked_to_end()):
+        raise error
     item.error, item.reward = error, None
     run = current_run()
     name = "InvalidReward" if isinstance(error, RewardFailure) else type(error).__name__
     message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
     run.record(e.RolloutFailed(*run.stamp(), name, message, stage), len(message) + 16)
+
+
+def _asked_to_end() -> bool:
+    """Whether the present task is being cancelled; a cancellation out of an example's own code is that example's."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

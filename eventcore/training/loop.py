@@ -64,14 +64,14 @@ class Fit:
         self,
         trainer: Trainer,
         source: Examples | Stream,
-        validation: Examples | Stream | None,
+        validation: Examples | None,
         options: FitOptions,
     ) -> None:
         self.trainer = trainer
         self.source = source
         self.options = options
         self.validation = validation
-        self.held_out = _in_memory(validation)
+        self.held_out = None if validation is None else validation.examples
         self.optimizer = trainer.optimizer
         self.run: Run = current_run()
         self.variables: list[Variable] = []
@@ -84,6 +84,7 @@ class Fit:
         self._first_now: BaseException | None = None
         self._unused: dict[str, Variable] = {}
         self._began = 0
+        self._frozen: list[Variable] = []
 
     async def train(self, listeners: Any) -> None:
         """Train; whatever ends it, the log says so and is durable."""
@@ -135,11 +136,10 @@ class Fit:
             self.run.flush()
 
     async def _begin(self) -> None:
-        first = _first_of(self.source)
-        if first is not None:
-            await self.trainer.ready(first)
+        first = [] if self.trainer.program.built else self.source.first(HOPELESS)
+        await self.trainer.ready(first)
         self.run = current_run()
-        self.variables = list(self.trainer.program.trainable_variables)
+        self._sort_variables()
         self._unused = {variable.path: variable for variable in self.variables}
         for role, source in (("training", self.source), ("validation", self.validation)):
             if source is not None:
@@ -151,12 +151,23 @@ class Fit:
                 "program.summary() says why a variable is not trainable",
                 stacklevel=4,
             )
-        for variable in self.variables:
+        for variable in [*self.variables, *self._frozen]:
             close_leftovers(variable, "left over from an earlier call")
         self.listeners.on_train_begin({})
         self.optimizer.tries_in_training = self.held_out is None
         with caused_by(self._began):
             await self.optimizer.on_train_begin(self.variables, reset=self.options.reset)
+
+    def _sort_variables(self) -> None:
+        """Tell the variables that are trained from those that are frozen and only collect records."""
+        program = self.trainer.program
+        self.variables = list(program.trainable_variables)
+        trained = {id(variable) for variable in self.variables}
+        self._frozen = [
+            variable
+            for variable in program.variables
+            if id(variable) not in trained and "current_predictions" in variable.raw_value()
+        ]
 
     # --- an epoch ------------------------------------------------------------------------------
 
@@ -233,6 +244,8 @@ class Fit:
     async def _learn(self, epoch: int, step: int, rolled: list[Rolled], cause: int) -> None:
         scored = {item.rollout: item.reward for item in rolled if item.reward is not None}
         attribute(self.variables, scored)
+        for variable in self._frozen:
+            close_leftovers(variable, "the variable is frozen")
         used = [variable for variable in self.variables if variable.peek("nb_visit")]
         for variable in used:
             self._unused.pop(variable.path, None)
@@ -315,17 +328,6 @@ class Fit:
                 stacklevel=6,
             )
         self._unused = {}
-
-
-def _in_memory(validation: Examples | Stream | None) -> list[Example] | None:
-    """Validation examples a sample can be drawn from; a stream is read once."""
-    if validation is None or isinstance(validation, Examples):
-        return None if validation is None else validation.examples
-    return [example for batch in validation.batches(0, 32, None) for example in batch]
-
-
-def _first_of(source: Examples | Stream) -> Example | None:
-    return source.examples[0] if isinstance(source, Examples) else None
 
 
 def _targets(rolled: Sequence[Rolled]) -> list[Any] | None:

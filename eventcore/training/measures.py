@@ -44,16 +44,20 @@ class Measures:
             for item in alive:
                 await metric.update_state(item.example.y, item.output)
 
-    def results(self) -> dict[str, Any]:
-        """Return the values by name; a second metric of a name is numbered."""
-        found: dict[str, Any] = {}
+    def names(self) -> list[str]:
+        """Return the names of the values, in order: a name that is taken, as "reward" is, gets a number."""
+        found: list[str] = []
         for metric in self.metrics:
             name, number = metric.name, 0
-            while name in found:
+            while name == "reward" or name in found:
                 number += 1
                 name = f"{metric.name}_{number}"
-            found[name] = metric.result()
+            found.append(name)
         return found
+
+    def results(self) -> dict[str, Any]:
+        """Return the values by name; see `names`."""
+        return {name: metric.result() for name, metric in zip(self.names(), self.metrics, strict=True)}
 
     def reset(self) -> None:
         """Empty all metrics."""

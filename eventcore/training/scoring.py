@@ -64,7 +64,7 @@ class CompiledReward:
         """
         if not self.several:
             return finite(await self.rewards[0](y_true, y_pred)) * self.weights[0]
-        truths, predictions = _parts(y_true, len(self.rewards)), _parts(y_pred, len(self.rewards))
+        truths, predictions = self._sides(y_true, y_pred)
         total = 0.0
         for reward, weight, truth, prediction in zip(
             self.rewards, self.weights, truths, predictions, strict=True
@@ -73,14 +73,20 @@ class CompiledReward:
                 total += weight * finite(await reward(truth, prediction))
         return total
 
-    async def score_batch(self, y_true: Sequence[Any], y_pred: Sequence[Any]) -> list[float]:
-        """Return the rewards of a batch, for rewards that want it whole."""
-        totals = [0.0] * len(y_pred)
+    async def score_batch(self, y_true: Sequence[Any], y_pred: Sequence[Any]) -> list[float | RewardFailure]:
+        """Return the rewards of a batch, for rewards that want it whole; a failure where one is no finite number.
+
+        A reward that raises fails the batch: there is nothing to tell its examples apart by.
+        """
+        totals: list[float | RewardFailure] = [0.0] * len(y_pred)
+        sides = [
+            self._sides(truth, prediction) if self.several else ([truth], [prediction])
+            for truth, prediction in zip(y_true, y_pred, strict=True)
+        ]
         for place, (reward, weight) in enumerate(zip(self.rewards, self.weights, strict=True)):
             if reward is None:
                 continue
-            truths = [_parts(y, len(self.rewards))[place] if self.several else y for y in y_true]
-            predictions = [_parts(y, len(self.rewards))[place] if self.several else y for y in y_pred]
+            truths, predictions = [one[place] for one, _ in sides], [other[place] for _, other in sides]
             if getattr(reward, "scores_batches", False):
                 scores = await reward(truths, predictions)
             else:
@@ -88,8 +94,20 @@ class CompiledReward:
                     await reward(truth, prediction)
                     for truth, prediction in zip(truths, predictions, strict=True)
                 ]
-            totals = [total + weight * finite(score) for total, score in zip(totals, scores, strict=True)]
+            totals = [_added(total, weight, score) for total, score in zip(totals, scores, strict=True)]
         return totals
+
+    def _sides(self, y_true: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:
+        """Return targets and predictions in the order of the outputs; named ones are put in their places."""
+        keys = list(y_pred) if _is_map(y_pred) else self.output_names
+        if _is_map(y_true):
+            known = keys if set(y_true) <= set(keys) else self.output_names
+            unknown = sorted(set(y_true) - set(known))
+            if unknown:
+                raise RewardFailure(f"no output is called {unknown[0]!r}; the outputs are {', '.join(keys)}")
+            y_true = [y_true.get(name) for name in known]
+        predictions = list(y_pred.values()) if _is_map(y_pred) else y_pred
+        return _parts(y_true, len(self.rewards)), _parts(predictions, len(self.rewards))
 
     def get_config(self) -> Any:
         """Return the configs of the rewards."""
@@ -117,6 +135,19 @@ def finite(value: Any) -> float:
     if not math.isfinite(number):
         raise RewardFailure(f"the reward is {number}; return a finite float")
     return number
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, dict) and not hasattr(value, "get_json")
+
+
+def _added(total: float | RewardFailure, weight: float, score: Any) -> float | RewardFailure:
+    if isinstance(total, RewardFailure):
+        return total
+    try:
+        return total + weight * finite(score)
+    except (RewardFailure, TypeError, ValueError, OverflowError) as error:
+        return error if isinstance(error, RewardFailure) else RewardFailure(str(error))
 
 
 def _values(weights: Weights) -> list[float]:
@@ -154,8 +185,6 @@ def _aligned(weights: Weights, names: list[str], what: str) -> list[float]:
 def _parts(value: Any, count: int) -> list[Any]:
     if value is None:
         return [None] * count
-    if isinstance(value, dict) and not hasattr(value, "get_json"):
-        value = list(value.values())
     if not isinstance(value, (list, tuple)) or len(value) != count:
         raise RewardFailure(
             f"several outputs need a list of {count} targets per example; received {type(value).__name__}"

@@ -140,11 +140,12 @@ class Trainer:
         if self.optimizer is None:
             raise InvalidValue(f"cannot fit program {self.program.name!r}: compile it with an optimizer=")
         _check_sizes(
-            batch_size, minibatch_size, epochs, max_concurrency, validation_batch_size, validation_freq
-        )
+            batch_size, minibatch_size, epochs, initial_epoch, steps_per_epoch, validation_steps, max_concurrency,
+            validation_batch_size, validation_freq,
+        )  # fmt: skip
         source = source_of(x, y, steps_per_epoch)
-        validation = _validation(source, validation_split, validation_data)
-        if validation is not None and validation_data is None and isinstance(source, Examples):
+        validation, validation_steps = _given_validation(validation_data, validation_steps)
+        if validation_data is None and isinstance(source, Examples) and _fraction(validation_split):
             source, validation = source.split(validation_split)
         options = FitOptions(
             batch_size=batch_size, minibatch_size=minibatch_size, epochs=epochs, initial_epoch=initial_epoch,
@@ -165,7 +166,7 @@ class Trainer:
 
     def known_logs(self, validated: bool) -> list[str]:
         """Names a callback may monitor."""
-        names = ["reward", *(metric.name for metric in self.measures.metrics)]
+        names = ["reward", *self.measures.names()]
         return [*names, *(f"val_{name}" for name in names)] if validated else names
 
     async def train_on_batch(
@@ -191,15 +192,21 @@ class Trainer:
 
     # --- running examples ----------------------------------------------------------------------
 
-    async def ready(self, first: Example) -> None:
-        """Build the program if nobody has, without a call, and make its variables live in the current run."""
-        if not self.program.built:
+    async def ready(self, first: Sequence[Example]) -> None:
+        """Build the program if nobody has, without a call, and make its variables live in the current run.
+
+        Args:
+            first: The first examples; the first of them that fits builds the program.
+        """
+        for example in first:
+            if self.program.built:
+                break
             try:
-                args, _ = converted(self.program, (first.x,), {})
+                args, _ = converted(self.program, (example.x,), {})
                 await ensure_built(self.program, given_inputs(args, {}))
             except InvalidValue as error:
                 # One bad example must not end a training; it fails by itself, like any other.
-                logging.getLogger("eventcore").debug("the first example cannot build the program: %s", error)
+                logging.getLogger("eventcore").debug("an example cannot build the program: %s", error)
         settle(self.program)
 
     async def rollouts(
@@ -272,7 +279,7 @@ class Trainer:
             if steps is not None and number >= steps:
                 break
             if not began:
-                await self.ready(batch[0])
+                await self.ready(batch)
                 began = True
             if listeners is not None:
                 listeners.on_test_batch_begin(number)
@@ -397,33 +404,54 @@ def _compiled_rewards(given: Any, compiled: CompiledReward | None) -> Any:
     return compiled.rewards if isinstance(given, (list, tuple)) else compiled.rewards[0]
 
 
-def _validation(source: Examples | Stream, split: float, data: Any) -> Examples | Stream | None:
-    """Return the validation data, None for none; a split gives the source itself, to be cut."""
-    if data is not None:
-        if isinstance(data, tuple) and len(data) == 2:
-            return source_of(data[0], data[1])
-        return source_of(data, None)
+def _given_validation(data: Any, steps: int | None) -> tuple[Examples | None, int | None]:
+    """Return validation data and how many batches of it to use.
+
+    A generator or dataset is read here, once, as far as `steps` says: scores can be compared only if every epoch
+    is scored on the same examples.
+    """
+    if data is None:
+        return None, steps
+    pair = isinstance(data, tuple) and len(data) == 2
+    source = source_of(data[0], data[1]) if pair else source_of(data, None, steps)
+    if isinstance(source, Examples):
+        return source, steps
+    examples = [example for batch in source.batches(0, 1, None) for example in batch]
+    if not examples:
+        raise InvalidValue("cannot validate: validation_data= gave no examples")
+    return Examples(examples), None
+
+
+def _fraction(split: float) -> float:
     if not 0 <= split < 1:
         raise InvalidValue(f"cannot split by validation_split={split!r}: pass a fraction from 0 up to 1")
-    return source if split and isinstance(source, Examples) else None
+    return split
 
 
 def _check_sizes(
     batch_size: int,
     minibatch_size: int | None,
     epochs: int,
+    initial_epoch: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
     max_concurrency: int,
     validation_batch_size: int,
     validation_freq: Any,
 ) -> None:
+    listed = isinstance(validation_freq, (list, tuple, set, frozenset))
     sizes = {
         "batch_size": batch_size,
         "minibatch_size": 1 if minibatch_size is None else minibatch_size,
+        "steps_per_epoch": 1 if steps_per_epoch is None else steps_per_epoch,
+        "validation_steps": 1 if validation_steps is None else validation_steps,
         "max_concurrency": max_concurrency,
         "validation_batch_size": validation_batch_size,
-        "validation_freq": validation_freq if isinstance(validation_freq, int) else 1,
-        "epochs": epochs + 1,
+        "validation_freq": 1 if listed else validation_freq,
+        "epochs": epochs,
+        "initial_epoch": initial_epoch,
     }
     for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InvalidValue(f"cannot fit with {name}={value!r}: pass a whole number of at least 1")
+        least = 0 if name in ("epochs", "initial_epoch") else 1
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InvalidValue(f"cannot fit with {name}={value!r}: pass a whole number of at least {least}")

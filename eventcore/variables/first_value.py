@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventcore.errors import InvalidValue, WrongType
+from eventcore.history.values import is_text
 from eventcore.models.conversion import json_of, schema_of
 from eventcore.models.trainable import missing_defaults
 from eventcore.variables.initializers import Empty

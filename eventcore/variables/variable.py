@@ -19,7 +19,7 @@ from eventcore.history.patches import plain
 from eventcore.history.run import Run
 from eventcore.history.scope import Scope, current, current_run, process_scope
 from eventcore.history.state import PREDICTIONS, size_of
-from eventcore.history.values import canonical
+from eventcore.history.values import canonical, is_text
 from eventcore.models.naming import auto_name
 from eventcore.models.operands import Operators
 from eventcore.models.trainable import is_trainable

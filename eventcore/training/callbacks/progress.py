@@ -15,7 +15,6 @@ from typing import IO, Any
 
 from eventcore.errors import InvalidValue
 from eventcore.history.costs import Spending
-from eventcore.history.run import Run
 from eventcore.history.scope import current_run
 from eventcore.replay.spending import spending
 from eventcore.training.callbacks.callback import Callback, Logs
@@ -62,8 +61,7 @@ class ProgbarLogger(Callback):
         self._file: IO[str] | None = None
         self._bar: _Bar | None = None
         self._pace = _Pace()
-        self._run: Run | None = None
-        self._before = Spending()
+        self._spent = self._before = Spending()
         self._logs: Logs = {}
         self._best: float | None = None
         self._best_of = "reward"
@@ -78,8 +76,8 @@ class ProgbarLogger(Callback):
         if level == 0:
             self._file = None
         self._bar = _Bar(self._file, self._columns) if level == 1 and _is_terminal(self._file) else None
-        self._run = current_run()
-        self._before = copy.copy(spending(self._run))
+        self._spent = spending(current_run())
+        self._before = copy.copy(self._spent)
         self._best_of = "val_reward" if "val_reward" in self.params.get("metrics", ()) else "reward"
         self._best, self._logs = None, {}
         self._pace = _Pace(self.params.get("steps"), self.params.get("epochs"))
@@ -92,13 +90,13 @@ class ProgbarLogger(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Move the bar."""
-        self._logs = logs
+        self._logs = dict(logs)  # drawn in another thread, while callbacks may write into theirs
         self._pace.step()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """End the bar and write the epoch's line."""
         self._pace.end()
-        self._logs = logs
+        self._logs = dict(logs)
         score = logs.get(self._best_of)
         if isinstance(score, (int, float)) and (self._best is None or score > self._best):
             self._best = float(score)
@@ -115,11 +113,10 @@ class ProgbarLogger(Callback):
         shown = [f"{name} {number(value)}" for name, value in self._logs.items()]
         if self._best is not None:
             shown.append(f"best {number(self._best)}")
-        if self._run is not None:
-            spent = spending(self._run).minus(self._before)
-            shown += [f"calls {spent.calls}", f"cost ${money(spent.cost)}"]
-            if spent.errors:
-                shown.append(f"errors {spent.errors}")
+        spent = self._spent.minus(self._before)
+        shown += [f"calls {spent.calls}", f"cost ${money(spent.cost)}"]
+        if spent.errors:
+            shown.append(f"errors {spent.errors}")
         left = self._pace.left()
         return shown if left is None else [*shown, f"eta {duration(left)}"]
 
@@ -189,11 +186,15 @@ class _Bar:
         from rich.console import Console
         from rich.live import Live
 
+        own = self._file is sys.stdout
         self._live = Live(
             console=Console(file=self._file),
             get_renderable=self._render,
             refresh_per_second=_REFRESHES,
             transient=True,
+            # What is printed meanwhile goes above the bar; what goes elsewhere is left alone.
+            redirect_stdout=own,
+            redirect_stderr=own and _is_terminal(sys.stderr),
         )
         self._live.start()
 
