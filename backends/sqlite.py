@@ -332,11 +332,11 @@ class SqliteBackend(Backend):
             raise
 
     def problems(self) -> Iterator[Problem]:
-        """Let SQLite check its pages, then check that every run is a gapless chain."""
+        """Let SQLite check its pages and indexes, then check that every run is a gapless chain."""
         database = self._open_for()
         try:
             with database.reader() as connection:
-                messages = [text for (text,) in connection.execute("PRAGMA quick_check") if text != "ok"]
+                messages = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
         except CorruptLog as error:
             messages = [str(error)]
         for message in messages:
@@ -412,7 +412,11 @@ def _find_run(connection: sqlite3.Connection, name_or_id: str | int) -> RunRow |
             found = connection.execute(_RUNS + " WHERE name = ?", (name_or_id,)).fetchone()
         except UnicodeEncodeError:
             return None
-    return RunRow(*found) if found is not None else None
+    if found is None:
+        return None
+    if name_or_id not in (found[0], found[1]):  # SQLite believes an index that leads to another row
+        raise CorruptLog(f"cannot find run {name_or_id!r}: the index of names is damaged; restore a backup")
+    return RunRow(*found)
 
 
 def _prepare(path: Path, *, may_create: bool) -> None:

@@ -33,6 +33,9 @@ APPLICATION_ID = 0x65766374
 
 IDLE_READERS = 8
 
+# The binding decodes the messages of SQLite, and those of a damaged file may quote its bytes.
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE runs (
@@ -122,7 +125,7 @@ class Database(Shared):
             if "log_id" not in identity:
                 raise CorruptLog(f"cannot open {path}: it has lost its identity; restore it from a backup")
             return identity
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise self.failure("open", error) from error
         finally:
             connection.close()
@@ -216,7 +219,7 @@ class Database(Shared):
             self._enter(token)
             connection = self._idle.pop() if self._idle else _connect(self.settings, "ro")
             yield connection
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise self.failure("read", error) from error
         finally:
             if connection is not None:
@@ -241,7 +244,7 @@ class Database(Shared):
                 if self._writer is None:
                     self._reopen_writer()
                 return self._write_on(self._writer, work)
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 raise self.failure("write", error) from error
             finally:
                 self._gate.leave(token)
@@ -280,26 +283,26 @@ class Database(Shared):
             "reopen the run and read its head"
         )
 
-    def failure(self, action: str, error: sqlite3.Error) -> StorageError:
+    def failure(self, action: str, error: Exception) -> StorageError:
         """Translate an error of SQLite outside a commit."""
         return _failure(self.settings.path, action, error)
 
 
-def _failure(path: Path, action: str, error: sqlite3.Error) -> StorageError:
+def _failure(path: Path, action: str, error: Exception) -> StorageError:
     text = f"cannot {action} {path}: {error}"
     code = _primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return StorageError(f"{text}; nothing was written, free some space and try again")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"{text}; another process keeps writing, try again or raise `timeout`")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, UnicodeDecodeError):
         return CorruptLog(f"{text}; run `eventcore verify` and restore a backup")
     if code == sqlite3.SQLITE_READONLY:
         return StoreReadOnly(f"{text}; open it with read_only=True or elsewhere")
     return StorageError(text)
 
 
-def _primary_code(error: sqlite3.Error) -> int:
+def _primary_code(error: Exception) -> int:
     """Return the result code without its extension, 0 for errors of the binding itself."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF if isinstance(code, int) else 0
@@ -342,7 +345,7 @@ def _connect(settings: Settings, mode: str) -> sqlite3.Connection:
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, FAILURES):
             raise _failure(path, "open", error) from error
         raise
 
