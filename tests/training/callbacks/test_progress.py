@@ -142,6 +142,38 @@ def test_the_bar_is_taken_away_when_training_fails(terminal: Terminal) -> None:
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
 
 
+def test_what_is_printed_meanwhile_stands_above_the_bar(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Prints(Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+            print(f"batch {batch} is over")
+            print("aside", file=sys.stderr)
+
+    monkeypatch.setattr(sys, "stdout", terminal.file)
+    with (tmp_path / "aside").open("w") as aside:
+        monkeypatch.setattr(sys, "stderr", aside)
+        fit(compiled(), batch_size=4, verbose="auto", callbacks=[Prints()])
+        assert sys.stdout is terminal.file
+    assert (tmp_path / "aside").read_text() == "aside\n" * 2
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown)
+    assert [line for line in plain.splitlines() if line.startswith("batch")] == [
+        "batch 0 is over",
+        "batch 1 is over",
+    ]
+
+
+def test_output_that_is_not_the_bars_goes_where_it_goes(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Prints(Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+            print("to the program's own output")
+
+    fit(compiled(), callbacks=[ProgbarLogger(1, terminal.file), Prints()])
+    assert capsys.readouterr().out == "to the program's own output\n"
+
+
 def test_a_display_nobody_reads_any_more_does_not_end_training() -> None:
     class Gone(io.StringIO):
         def write(self, text: str, /) -> int:
