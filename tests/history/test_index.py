@@ -163,7 +163,7 @@ def test_a_damaged_posting_costs_time_and_never_truth_and_verify_reports_it(
         assert {number: by_index(run, number) for number in VARIABLES} == expected
         if bit == 0:
             assert any("index" in finding.message for finding in store.verify())
-        spoil(store, run, lambda _, data=old.data: data, variable, place)
+        spoil(store, run, lambda _, data=old.data: data, variable, place)  # type: ignore[misc]
     assert store.verify() == []
 
 
