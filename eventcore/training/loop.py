@@ -9,6 +9,7 @@ by those scores. Without validation data the training rewards decide.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import sys
 import warnings
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eventcore.errors import InvalidValue, TrainingFailed
+from eventcore.errors import EventcoreError, InvalidValue, TrainingFailed
 from eventcore.history import events as e
 from eventcore.history.run import Run
 from eventcore.history.scope import caused_by, current_run
@@ -119,6 +120,12 @@ class Fit:
         """Where to begin; a callback may have taken up an earlier training."""
         return max(self.options.initial_epoch, self.trainer.resume_epoch)
 
+    def _leave_the_best(self) -> None:
+        """Cut short, the program may hold what was just being tried: write the best that was found instead."""
+        # An error of this is not told: what ended the training goes to the caller.
+        with contextlib.suppress(EventcoreError), caused_by(self._began):
+            self.optimizer.write_best(self.variables, "training ended early")
+
     async def single(self, step: int) -> list[float]:
         """Do one batch alone (`train_on_batch`) and return its rewards."""
         from eventcore.training.callbacks import CallbackList
@@ -132,6 +139,8 @@ class Fit:
 
     def _end(self, reason: str) -> None:
         if self.run.writable and self.run.usable:
+            if reason not in ("done", "stopped"):
+                self._leave_the_best()
             self.run.record(e.TrainEnded(*self.run.stamp(), reason), len(reason))
             self.run.flush()
 
@@ -213,10 +222,12 @@ class Fit:
             return {}
         await self.optimizer.on_validation_begin(epoch, self.variables)
         options = self.options
+        self.listeners.on_test_begin({})
         logs = await self.trainer.score_source(
             self.validation, "validation", epoch, options.validation_batch_size, options.validation_steps,
-            options.max_concurrency,
+            options.max_concurrency, self.listeners,
         )  # fmt: skip
+        self.listeners.on_test_end(dict(logs))
         if self.trainer.last_count:
             await self.optimizer.record_validation(self.variables, logs["reward"], self.trainer.last_count)
         return {f"val_{name}": value for name, value in logs.items()}

@@ -10,7 +10,7 @@ import eventcore as ec
 from eventcore.errors import InvalidValue, WrongType
 from eventcore.history import events as e
 from eventcore.training.callbacks import Callback, CallbackList, History, ProgbarLogger
-from tests.training.callbacks.samples import ANSWERS, QUESTIONS, compiled, fit
+from tests.training.callbacks.samples import ANSWERS, QUESTIONS, compiled, fit, word_of
 
 HOOKS = [name for name in dir(Callback) if name.startswith("on_")]
 
@@ -55,6 +55,11 @@ def test_fit_tells_the_hooks_in_the_order_of_the_contract() -> None:
         ("on_train_batch_end", 0),
         ("on_train_batch_begin", 1),
         ("on_train_batch_end", 1),
+        # The epoch is validated.
+        ("on_test_begin",),
+        ("on_test_batch_begin", 0),
+        ("on_test_batch_end", 0),
+        ("on_test_end",),
     ]
     assert diary.told == [
         ("on_train_begin",),
@@ -162,6 +167,17 @@ def test_after_an_error_in_a_hook_the_log_is_whole_and_training_can_go_on(run: e
     assert run.at(run.head).digest == run.state.digest
     history = fit(program, epochs=1)
     assert history.history["val_reward"] == [1.0]
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_begin", "on_test_begin", "on_test_end", "on_train_end"])
+def test_an_error_in_a_hook_leaves_the_best_that_was_found(hook: str, run: ec.Run) -> None:
+    program = compiled(["best", "poor", "fair"])
+    fit(program, epochs=1)
+    with pytest.raises(RuntimeError):
+        fit(program, epochs=1, callbacks=[Breaks(hook, RuntimeError("broken"))])
+    assert word_of(program) == "best"
+    assert run.durable == run.head
+    assert run.at(run.head).digest == run.state.digest
 
 
 def test_a_keyboard_interrupt_is_passed_on_at_once() -> None:
