@@ -143,6 +143,13 @@ class Program(Trained, Module):
         """Run the graph; a class without one overrides this."""
         if self._graph is None:
             return Module.call(self, *args, **kwargs)
+        surplus = [name for name in kwargs if name != "training"]
+        if surplus or not args:
+            received = f"the argument {', '.join(surplus)}" if surplus else "no input"
+            raise InvalidValue(
+                f"cannot call {type(self).__name__} '{self.path}': received {received}. "
+                f"Pass its input ({', '.join(self.input_names)}) by position, and training= if you like."
+            )
         result = await self._graph.run(leaves_like(args[0], self._graph.inputs))
         outputs = self._graph.outputs
         if isinstance(outputs, (list, tuple)) and len(cast("list[Any]", outputs)) == 1:

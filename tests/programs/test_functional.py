@@ -442,3 +442,18 @@ def test_summary_lists_modules_and_variables(capsys: pytest.CaptureFixture[str])
     assert program.summary() is None
     text = capsys.readouterr().out
     assert "Functional 'greeter'" in text and "Greet " in text and "greet/persona_greet" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "received"),
+    [
+        ((), {}, "received no input"),
+        ((), {"training": True}, "received no input"),
+        (({"name": "Ada"},), {"temperature": 1}, "the argument temperature"),
+    ],
+)
+def test_a_call_without_input_or_with_an_argument_nobody_takes_is_refused(
+    arguments: tuple[Any, ...], options: dict[str, Any], received: str
+) -> None:
+    with pytest.raises(InvalidValue, match=rf"{received}\. Pass its input \(who\) by position"):
+        ec.wait(greeting_program()(*arguments, **options))
