@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eventcore.training.forward import Rolled
+from eventcore.training.scoring import in_output_order
 
 
 def mean(values: Sequence[float]) -> float:
@@ -18,10 +19,12 @@ class Measures:
 
     Args:
         metrics: Metric objects; a program's own, never shared with another program.
+        output_names: Names of the program's outputs; several are handed to the metrics as lists.
     """
 
-    def __init__(self, metrics: Sequence[Any]) -> None:
+    def __init__(self, metrics: Sequence[Any], output_names: Sequence[str] = ()) -> None:
         self.metrics = list(metrics)
+        self.output_names = list(output_names)
         self._beside: Measures | None = None
 
     def fresh(self) -> Measures:
@@ -31,7 +34,7 @@ class Measures:
                 type(metric).from_config({**metric.get_config(), "scope": f"{metric.scope}_validation"})
                 for metric in self.metrics
             ]
-            self._beside = Measures(made)
+            self._beside = Measures(made, self.output_names)
         self._beside.reset()
         return self._beside
 
@@ -39,10 +42,12 @@ class Measures:
         """Show the metrics what became of some examples; failed ones are left out."""
         if not self.metrics:
             return
-        alive = [item for item in rolled if item.error is None]
+        alive = [(item.example.y, item.output) for item in rolled if item.error is None]
+        if len(self.output_names) > 1:
+            alive = [in_output_order(truth, found, self.output_names) for truth, found in alive]
         for metric in self.metrics:
-            for item in alive:
-                await metric.update_state(item.example.y, item.output)
+            for truth, found in alive:
+                await metric.update_state(truth, found)
 
     def names(self) -> list[str]:
         """Return the names of the values, in order: a name that is taken, as "reward" is, gets a number."""

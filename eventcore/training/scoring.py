@@ -98,16 +98,8 @@ class CompiledReward:
         return totals
 
     def _sides(self, y_true: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:
-        """Return targets and predictions in the order of the outputs; named ones are put in their places."""
-        keys = list(y_pred) if _is_map(y_pred) else self.output_names
-        if _is_map(y_true):
-            known = keys if set(y_true) <= set(keys) else self.output_names
-            unknown = sorted(set(y_true) - set(known))
-            if unknown:
-                raise RewardFailure(f"no output is called {unknown[0]!r}; the outputs are {', '.join(keys)}")
-            y_true = [y_true.get(name) for name in known]
-        predictions = list(y_pred.values()) if _is_map(y_pred) else y_pred
-        return _parts(y_true, len(self.rewards)), _parts(predictions, len(self.rewards))
+        truths, predictions = in_output_order(y_true, y_pred, self.output_names)
+        return _parts(truths, len(self.rewards)), _parts(predictions, len(self.rewards))
 
     def get_config(self) -> Any:
         """Return the configs of the rewards."""
@@ -135,6 +127,22 @@ def finite(value: Any) -> float:
     if not math.isfinite(number):
         raise RewardFailure(f"the reward is {number}; return a finite float")
     return number
+
+
+def in_output_order(y_true: Any, y_pred: Any, output_names: Sequence[str]) -> tuple[Any, Any]:
+    """Return targets and predictions of several outputs as lists; named ones are put in their places.
+
+    Raises:
+        RewardFailure: A target for an output that is not there.
+    """
+    keys = list(y_pred) if _is_map(y_pred) else list(output_names)
+    if _is_map(y_true):
+        known = keys if set(y_true) <= set(keys) else list(output_names)
+        unknown = sorted(set(y_true) - set(known))
+        if unknown:
+            raise RewardFailure(f"no output is called {unknown[0]!r}; the outputs are {', '.join(keys)}")
+        y_true = [y_true.get(name) for name in known]
+    return y_true, list(y_pred.values()) if _is_map(y_pred) else y_pred
 
 
 def _is_map(value: Any) -> bool:

@@ -83,7 +83,7 @@ class Trainer:
         chosen = None if optimizer is None else optimizers.get(optimizer)
         names = list(getattr(self.program, "output_names", None) or [])
         compiled = None if reward is None else CompiledReward(reward, reward_weights, names)
-        self.measures = Measures([metrics_module.get(metric) for metric in metrics or ()])
+        self.measures = Measures([metrics_module.get(metric) for metric in metrics or ()], names)
         self.optimizer, self.reward = chosen, compiled
         if chosen is not None:
             chosen.set_program(self.program)

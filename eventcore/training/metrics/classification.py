@@ -6,10 +6,12 @@ A missing prediction is wrong in every field. Counts are kept by label, so every
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from eventcore.errors import InvalidValue
+from eventcore.history import patches
 from eventcore.models.data_model import DataModel
 from eventcore.models.field import Field
 from eventcore.training.masking import json_of
@@ -18,25 +20,37 @@ from eventcore.training.metrics.base import Metric
 AVERAGES = (None, "micro", "macro", "weighted")
 
 
-class Counts(DataModel):
-    """Decisions counted by label."""
+class Tally(DataModel):
+    """Decisions counted."""
 
     right: int = Field(default=0, description="Fields that were right.")
     seen: int = Field(default=0, description="Fields seen.")
+
+
+class Counts(DataModel):
+    """Decisions counted by label."""
+
     hits: dict[str, int] = Field(default_factory=dict, description="Label predicted where it was true.")
     alarms: dict[str, int] = Field(default_factory=dict, description="Label predicted where it was not true.")
     misses: dict[str, int] = Field(default_factory=dict, description="Label not predicted where it was true.")
 
 
-def decisions(y_true: Any, y_pred: Any) -> Iterator[tuple[set[str], set[str]]]:
-    """Yield (true labels, predicted labels) field by field of the target."""
+def decisions(y_true: Any, y_pred: Any) -> Iterator[tuple[set[str], set[str] | None]]:
+    """Yield (true labels, predicted labels) field by field of the target, of every output where there are several.
+
+    Predicted labels are None where there is no prediction. Without a target there is nothing to decide.
+    """
     truth, prediction = json_of(y_true), json_of(y_pred)
-    if not isinstance(truth, dict):
-        yield _labels(truth), _labels(prediction)
-        return
-    found: dict[str, Any] = prediction if isinstance(prediction, dict) else {}
-    for field, value in truth.items():
-        yield _labels(value), _labels(found.get(field))
+    if isinstance(truth, list):
+        found = prediction if isinstance(prediction, list) else [None] * len(truth)
+        for one, other in zip(truth, found, strict=False):
+            yield from decisions(one, other)
+    elif isinstance(truth, dict):
+        for field, value in truth.items():
+            there = isinstance(prediction, dict) and field in prediction
+            yield _labels(value), _labels(prediction[field]) if there else None
+    elif truth is not None:
+        yield _labels(truth), None if prediction is None else _labels(prediction)
 
 
 def _labels(value: Any) -> set[str]:
@@ -47,31 +61,22 @@ def _labels(value: Any) -> set[str]:
     return {str(value)}
 
 
-class _Counting(Metric):
+class Accuracy(Metric):
+    """The share of the target's fields that were predicted right."""
+
     direction = "up"
 
     def __init__(self, name: str | None = None, **masks: Any) -> None:
         super().__init__(name, **masks)
-        self.state = self.add_variable(data_model=Counts, name="counts")
+        self.state = self.add_variable(data_model=Tally, name="counts")
 
     async def update_state(self, y_true: Any, y_pred: Any) -> None:
         """Count the decisions of one prediction."""
-        held = self.state.get_json()
-        for truth, prediction in decisions(self.masks.apply(y_true), self.masks.apply(y_pred)):
-            held["seen"] += 1
-            held["right"] += truth == prediction
-            for kind, labels in (
-                ("hits", truth & prediction),
-                ("alarms", prediction - truth),
-                ("misses", truth - prediction),
-            ):
-                for label in sorted(labels):
-                    held[kind][label] = held[kind].get(label, 0) + 1
-        self.state.update(held)
-
-
-class Accuracy(_Counting):
-    """The share of the target's fields that were predicted right."""
+        made = [
+            truth == found for truth, found in decisions(self.masks.apply(y_true), self.masks.apply(y_pred))
+        ]
+        held = self.state.raw_value()
+        self.state.update({"right": held["right"] + sum(made), "seen": held["seen"] + len(made)})
 
     def result(self) -> float:
         """Return the accuracy, 0.0 of nothing."""
@@ -79,7 +84,7 @@ class Accuracy(_Counting):
         return float(held["right"] / held["seen"]) if held["seen"] else 0.0
 
 
-class FBetaScore(_Counting):
+class FBetaScore(Metric):
     """The weighted harmonic mean of precision and recall.
 
     Args:
@@ -93,10 +98,13 @@ class FBetaScore(_Counting):
         InvalidValue: An unknown average or a beta that is not above 0.
     """
 
+    direction = "up"
+
     def __init__(
         self, average: str | None = "macro", beta: float = 1.0, name: str | None = None, **masks: Any
     ) -> None:
         super().__init__(name, **masks)
+        self.state = self.add_variable(data_model=Counts, name="counts")
         if average not in AVERAGES:
             known = ", ".join(map(repr, AVERAGES))
             raise InvalidValue(f"cannot average by {average!r}: pass one of {known}")
@@ -104,6 +112,20 @@ class FBetaScore(_Counting):
             raise InvalidValue(f"cannot use beta={beta!r}: pass a number above 0")
         self.average = average
         self.beta = float(beta)
+
+    async def update_state(self, y_true: Any, y_pred: Any) -> None:
+        """Count the decisions of one prediction; the events carry the labels that changed, not all there are."""
+        made: dict[str, Counter[str]] = {"hits": Counter(), "alarms": Counter(), "misses": Counter()}
+        for truth, found in decisions(self.masks.apply(y_true), self.masks.apply(y_pred)):
+            prediction = found or set()
+            made["hits"].update(truth & prediction)
+            made["alarms"].update(prediction - truth)
+            made["misses"].update(truth - prediction)
+        for kind, counts in made.items():
+            held = self.state.peek(kind)
+            changed = {label: held.get(label, 0) + counts[label] for label in sorted(counts)}
+            if changed:
+                self.state.record_patch([kind], patches.MERGE, [changed])
 
     def score(self, hits: int, alarms: int, misses: int) -> float:
         """Return the score of one label, 0.0 where nothing can be said."""

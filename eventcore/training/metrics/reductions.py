@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from eventcore.errors import InvalidValue
 from eventcore.models.data_model import DataModel
 from eventcore.models.field import Field
 from eventcore.training.masking import Masks
 from eventcore.training.metrics.base import Function, Metric
-from eventcore.training.scoring import finite
+from eventcore.training.scoring import RewardFailure, finite
 
 
 class Total(DataModel):
@@ -28,7 +29,12 @@ class _Adding(Metric):
 
     def add(self, value: Any) -> None:
         """Take one number in."""
-        number = finite(value)
+        try:
+            number = finite(value)
+        except RewardFailure as error:
+            raise InvalidValue(
+                f"cannot add {value!r} to metric {self.name!r}: give it a finite number"
+            ) from error
         held = self.state.raw_value()
         self.state.update({"total": held["total"] + number, "count": held["count"] + 1})
 
