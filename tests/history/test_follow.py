@@ -55,7 +55,7 @@ def test_several_processes_follow_one_that_writes_and_each_sees_every_event_once
             assert (one.hear(), two.hear()) == ("ready", "ready")
             writer.say()
             run = stores.open(disk, read_only=True)["watched"]
-            names = []
+            names: list[str] = []
             for record in run.follow(2, timeout=60):
                 assert record.seq == len(names) + 2
                 assert isinstance(record.event, e.MetricLogged)
