@@ -19,6 +19,7 @@ SCHEMES = ["lmdb", "sqlite"]
 
 
 def test_of_two_processes_writing_one_run_exactly_one_wins_each_seq(tmp_path: Path) -> None:
+    """I10."""
     url = f"lmdb:{tmp_path / 'store'}"
     store = opened(url)
     run = store.create_run("a", writer="both").id

@@ -38,6 +38,7 @@ def resealed(data: bytes, offset: int, replacement: bytes) -> bytes:
 @settings(max_examples=20)
 @given(data=st.data())
 def test_every_event_comes_back_as_it_was(kind: str, data: st.DataObject) -> None:
+    """I8."""
     made = data.draw(of_event(e.KINDS[kind]))
     (read,) = codec.decode_block(block(made))
     assert type(read) is e.KINDS[kind]

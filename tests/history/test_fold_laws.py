@@ -1,4 +1,4 @@
-"""The fold: live, replayed, from any snapshot and through any fork, the values are the same (I1 to I4).
+"""The fold: live, replayed, from any snapshot and through any fork, the values are the same (I1, I2, I3, I4).
 
 The model is a list of plain dicts, one per seq, changed by the methods Python's own lists and dicts have. It shares
 no line with the engine: not the events' meaning, not the copying, not the digest.

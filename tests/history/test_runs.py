@@ -197,6 +197,7 @@ def test_resuming_a_run_that_is_alive_elsewhere_is_refused_naming_it(tmp_path: P
 
 
 def test_a_writer_that_was_overtaken_is_told_who_won(disk: str) -> None:
+    """I10."""
     store = stores.open(disk)
     run = store.run("contested")
     log(run)

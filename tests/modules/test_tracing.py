@@ -32,6 +32,8 @@ def test_a_module_without_a_specification_is_run_on_placeholders() -> None:
 
 
 def test_tracing_changes_no_variable_and_records_only_the_lock(run: ec.Run) -> None:
+    """I15."""
+
     class Busy(Greet):
         async def call(self, inputs: Any, training: bool = False) -> Any:
             self.state.get("examples").append({"inputs": {}, "outputs": {}})

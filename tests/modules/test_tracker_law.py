@@ -1,4 +1,4 @@
-"""Law: after a module's first call nothing changes the set of variables the program reports.
+"""Law: after a module's first call nothing changes the set of variables the program reports (I11).
 
 A machine builds a tree of modules in any way it likes, calls its root, and goes on assigning, adding and
 nesting. The model is the set of variables noted when the call returned.

@@ -1,4 +1,4 @@
-"""Law: a variable is trainable iff asked for, able to, not frozen itself, and nothing above it is frozen.
+"""Law: a variable is trainable iff asked for, able to, not frozen itself, and nothing above it is frozen (I12).
 
 The model knows the tree as plain dicts and decides by walking up from every variable.
 """

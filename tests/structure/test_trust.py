@@ -1,4 +1,4 @@
-"""Nothing is unpickled, evaluated, or imported because some bytes said so.
+"""Nothing is unpickled, evaluated, or imported because some bytes said so (I13).
 
 A log or a saved program is data, perhaps somebody else's. Classes resolve only through the registry of
 classes the user's code has already defined, so the means to do otherwise are not in the library at all.
