@@ -7,11 +7,13 @@ from typing import Any
 
 from eventcore.optimizers.evolutionary import EvolutionaryOptimizer as EvolutionaryOptimizer
 from eventcore.optimizers.greedy import GreedyOptimizer as GreedyOptimizer
+from eventcore.optimizers.omega import OMEGA as OMEGA
 from eventcore.optimizers.optimizer import Optimizer as Optimizer
 from eventcore.optimizers.random_few_shot import RandomFewShot as RandomFewShot
 from eventcore.training.identifiers import resolve
 
 __all__ = [
+    "OMEGA",
     "EvolutionaryOptimizer",
     "GreedyOptimizer",
     "Optimizer",
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 _KNOWN: dict[str, type[Optimizer]] = {
-    cls.__name__: cls for cls in (EvolutionaryOptimizer, GreedyOptimizer, RandomFewShot)
+    cls.__name__: cls for cls in (EvolutionaryOptimizer, GreedyOptimizer, OMEGA, RandomFewShot)
 }
 
 

@@ -33,6 +33,7 @@ class Candidates:
         self.variable = variable
         self._known: dict[str, tuple[str, int]] = {}
         self._sizes: tuple[int, ...] = ()
+        self._origins: dict[str, int] = {}
 
     def find(self, part: str) -> tuple[str, int] | None:
         """Return (list, index) of a candidate, None if it is not kept."""
@@ -76,7 +77,12 @@ class Candidates:
             equal_to = found[1]
         elif found is not None and found[0] == "candidates":
             equal_to = len(self.variable.peek("best_candidates")) + found[1]
-        self.variable.record_step(e.CandidateAdded, float(reward), count, equal_to)
+        seq = self.variable.record_step(e.CandidateAdded, float(reward), count, equal_to)
+        self._origins.setdefault(part, seq)
+
+    def origin(self, fields: dict[str, Any]) -> int:
+        """Return the event that first scored a candidate in this process, 0 if it was scored before."""
+        return self._origins.get(part_of(fields), 0)
 
     def choose(self, place: str, index: int, reason: str) -> None:
         """Write a candidate into the variable, unless the variable holds it already."""

@@ -9,7 +9,9 @@ from typing import Any
 
 from eventcore.errors import InvalidValue
 from eventcore.history.population import BOOKKEEPING, candidate_fields, entry_fields, score_names
+from eventcore.optimizers.candidates import part_of
 from eventcore.optimizers.optimizer import Optimizer, softmax
+from eventcore.optimizers.trials import Trial
 from eventcore.variables import Variable
 
 SELECTIONS = ("softmax", "best", "random")
@@ -78,12 +80,18 @@ class EvolutionaryOptimizer(Optimizer):
         if not candidates:
             return None
         name, _ = score_names(variable.raw_value())
-        rewards = [entry.get(name) or 0.0 for entry in candidates]
+        return self._select([entry.get(name) or 0.0 for entry in candidates], rng)
+
+    def select_trial(self, kept: Sequence[Trial], rng: Random) -> Trial:
+        """Choose the trial a batch starts from, which is the parent of what is proposed in it."""
+        return kept[self._select([self._trials.score(trial) for trial in kept], rng)]
+
+    def _select(self, scores: Sequence[float], rng: Random) -> int:
         if self.selection == "random":
-            return rng.randrange(len(candidates))
+            return rng.randrange(len(scores))
         if self.selection == "best":
-            return max(range(len(candidates)), key=lambda index: rewards[index])
-        return rng.choices(range(len(candidates)), softmax(rewards, self.selection_temperature))[0]
+            return max(range(len(scores)), key=lambda index: scores[index])
+        return rng.choices(range(len(scores)), softmax(scores, self.selection_temperature))[0]
 
     async def propose_new_candidates(
         self,
@@ -94,31 +102,35 @@ class EvolutionaryOptimizer(Optimizer):
         y_pred: Sequence[Any],
         training: bool = True,
     ) -> None:
-        """Mutate a parent, or cross two, for one variable."""
+        """Mutate what the batch ran with, or cross it with another candidate, for one variable."""
         variable = self.select_variable(step, trainable_variables)
         if variable is None:
             return
         rng = self.random("evolve", step, variable)
         value = variable.raw_value()
         pool = [*value["best_candidates"], *value["candidates"]]
-        first = self.select_candidate(pool, rng, variable)
-        parent = candidate_fields(value) if first is None else entry_fields(pool[first], value)
-        crossing = len(pool) >= 2 and (
-            not self.can_mutate() or rng.random() <= min(1.0, self.merging_rate * self.epochs)
-        )
-        if crossing:
-            others = [entry for index, entry in enumerate(pool) if index != first]
+        parents = [self._parent(variable, pool, rng)]
+        others = [entry for entry in pool if part_of(entry_fields(entry, value)) != part_of(parents[0])]
+        crossing = rng.random() <= min(1.0, self.merging_rate * self.epochs) or not self.can_mutate()
+        if others and crossing:
             second = self.select_candidate(others, rng, variable)
             assert second is not None
-            other = entry_fields(others[second], value)
-            fields, strategy = await self.merge_candidate(step, variable, parent, other, rng), "crossover"
+            parents.append(entry_fields(others[second], value))
+            fields = await self.merge_candidate(step, variable, parents[0], parents[1], x, y, y_pred, rng)
         elif self.can_mutate():
-            strategy = "mutation"
-            fields = await self.mutate_candidate(step, variable, parent, x, y, y_pred, rng)
+            fields = await self.mutate_candidate(step, variable, parents[0], x, y, y_pred, rng)
         else:
             return
         if fields:
-            self.propose(variable, {**parent, **fields}, strategy)
+            origins = [self.candidates(variable).origin(parent) for parent in parents]
+            strategy = "mutation" if len(parents) == 1 else "crossover"
+            self.propose(variable, {**parents[0], **fields}, strategy, [seq for seq in origins if seq])
+
+    def _parent(self, variable: Variable, pool: Sequence[dict[str, Any]], rng: Random) -> dict[str, Any]:
+        """Return the fields the batch ran with; where those are a proposal being tried, of a selected candidate."""
+        value = variable.raw_value()
+        chosen = self.select_candidate(pool, rng, variable) if self.tries_in_training else None
+        return candidate_fields(value) if chosen is None else entry_fields(pool[chosen], value)
 
     def can_mutate(self) -> bool:
         """Whether `mutate_candidate` has something to go by."""
@@ -144,9 +156,17 @@ class EvolutionaryOptimizer(Optimizer):
         return changed if isinstance(changed, dict) else None
 
     async def merge_candidate(
-        self, step: int, variable: Variable, current: dict[str, Any], other: dict[str, Any], rng: Random
+        self,
+        step: int,
+        variable: Variable,
+        current: dict[str, Any],
+        other: dict[str, Any],
+        x: Sequence[Any],
+        y: Sequence[Any] | None,
+        y_pred: Sequence[Any],
+        rng: Random,
     ) -> dict[str, Any] | None:
-        """Return a child that has each field from one of two parents."""
+        """Return a child that has each field from one of two parents, None for no change."""
         return {
             name: (current if rng.random() < 0.5 else other).get(name, item) for name, item in current.items()
         }

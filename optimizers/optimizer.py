@@ -301,19 +301,23 @@ class Optimizer:
             self.candidates(variable).forget()
 
     async def on_batch_begin(self, step: int, epoch: int, trainable_variables: Sequence[Variable]) -> None:
-        """Write the candidates the batch starts from: a random kept trial, or seed candidates before there is one."""
+        """Write the candidates the batch starts from: a kept trial, or seed candidates before there is one."""
         if self.tries_in_training and self._untried:
             self._untried = False
             return
         kept = self._trials.kept(self.population_size, self._at_hand(trainable_variables))
         rng = self.random("start", step)
-        if kept and self._place_trial(rng.choice(kept), trainable_variables, "start of a batch"):
+        if kept and self._place_trial(self.select_trial(kept, rng), trainable_variables, "start of a batch"):
             return
         for variable in trainable_variables:
             seeds = variable.peek("seed_candidates")
             if seeds and not variable.peek("best_candidates"):
                 index = self.random("seed", step, variable).randrange(len(seeds))
                 self.candidates(variable).choose("seed_candidates", index, "start of a batch")
+
+    def select_trial(self, kept: Sequence[Trial], rng: Random) -> Trial:
+        """Choose the trial a batch starts from, among the best of them, best first: any, with equal chances."""
+        return rng.choice(kept)
 
     async def maybe_add_candidate(
         self,

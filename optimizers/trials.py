@@ -134,7 +134,7 @@ class Trials:
         best = self.best(at_hand)
         if best is None:
             return []
-        others = sorted(self._ranked(), key=lambda trial: -self._rank(trial))
+        others = sorted(self._ranked(), key=lambda trial: -self.score(trial))
         usable = (trial for trial in others if trial is not best and at_hand(trial))
         return [best, *islice(usable, size - 1)]
 
@@ -156,11 +156,12 @@ class Trials:
             index
             for group in (validated, others)
             for index in heapq.nlargest(
-                COMPETING // 2, group, key=lambda index: self._rank(self._rows[index])
+                COMPETING // 2, group, key=lambda index: self.score(self._rows[index])
             )
         }
 
-    def _rank(self, trial: Trial) -> float:
+    def score(self, trial: Trial) -> float:
+        """Return what a trial is ranked by: its validation score, or its estimate without one."""
         return trial.validation if trial.validation is not None else self.estimate(trial)
 
 
