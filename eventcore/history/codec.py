@@ -46,6 +46,7 @@ MAX_PAYLOAD = 16 * 1024 * 1024
 
 COMPRESS_FROM = 4096
 COMPRESS_SAVES = 0.8
+BLOCK_OF_CRC = 5 * 1024
 _ZSTD = 1
 _HEADER = struct.Struct("<4sBBHIQIII")
 _CRC = struct.Struct("<I")
@@ -158,7 +159,16 @@ def seal_block(
 ) -> bytes:
     """Put a header before a payload that `compress` made of one of `size` bytes."""
     header = _HEADER.pack(MAGIC, FORMAT, flags, vocabulary, run, first_seq, count, epoch, size)
-    return b"".join((header, _CRC.pack(zlib.crc32(stored, zlib.crc32(header))), stored))
+    return b"".join((header, _CRC.pack(_crc32(stored, zlib.crc32(header))), stored))
+
+
+def _crc32(data: bytes, crc: int) -> int:
+    """Return the CRC32 of some kilobytes without letting go of the interpreter's lock, as zlib does from 5 KB."""
+    if len(data) > BLOCK_OF_CRC * 16:
+        return zlib.crc32(data, crc)
+    for start in range(0, len(data), BLOCK_OF_CRC):
+        crc = zlib.crc32(data[start : start + BLOCK_OF_CRC], crc)
+    return crc
 
 
 def read_header(data: bytes | memoryview) -> BlockHeader:
@@ -176,7 +186,7 @@ def read_header(data: bytes | memoryview) -> BlockHeader:
     (crc,) = _CRC.unpack_from(data, _HEADER.size)
     body = memoryview(data)
     if zlib.crc32(body[HEADER_SIZE:], zlib.crc32(body[: _HEADER.size])) != crc:
-        raise CorruptLog(f"cannot read the block at seq {first}: its CRC does not match its bytes", seq=first)
+        raise CorruptLog("cannot read a block: its CRC does not match its bytes", seq=first)
     if version > FORMAT:
         raise UnknownFormat(
             f"cannot read a block of format {version}: this eventcore reads up to {FORMAT}; upgrade"

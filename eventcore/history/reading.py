@@ -139,7 +139,12 @@ class Reader:
 
     def _header(self, block: Block, run: int) -> BlockHeader:
         """Check a block, and that it is the one asked for."""
-        header = read_header(block.data)
+        try:
+            header = read_header(block.data)
+        except CorruptLog as error:  # it may say another seq: its own header is what is damaged
+            raise CorruptLog(
+                f"cannot read run {self.name!r} at seq {block.first_seq}: {error}", seq=block.first_seq
+            ) from error
         if (header.first_seq, header.last_seq, header.run) != (block.first_seq, block.last_seq, run):
             raise CorruptLog(
                 f"cannot read run {self.name!r} at seq {block.first_seq}: the block stored there says it holds "

@@ -139,6 +139,7 @@ def main(folder: Path) -> None:
     sys.argv = ["make.py"]
     folder.mkdir(parents=True)
     expected: dict[str, Any] = {}
+    packed = b""
     for kind in ("lmdb", "sqlite"):
         with stores.open(f"{kind}:{folder / ('store.' + kind)}") as store:
             expected[kind] = build(store)

@@ -103,7 +103,7 @@ def main(kind: str, folder: str, times: int, seed: int) -> None:
     with stores.open(f"{kind}:{source}", read_only=True) as store:
         truth = everything(store)
         assert store.verify() == []
-    counts = dict.fromkeys(("wrong", "unreported", "reported", "harmless"), 0)
+    counts: dict[str, int] = dict.fromkeys(("wrong", "unreported", "reported", "harmless"), 0)
     for number in range(times):
         target = Path(folder) / "damaged" / str(number)
         target.parent.mkdir(exist_ok=True)

@@ -101,7 +101,7 @@ def test_by_the_index_equals_a_full_scan_through_forks_of_forks(forks: list[tupl
 
 def test_the_index_goes_on_where_it_was_after_reopening(disk: str, reopen: Callable[[Store], Store]) -> None:
     store = stores.open(disk)
-    filled(store.run("long"), 37)
+    run = filled(store.run("long"), 37)
     for _ in range(5):
         store = reopen(store)
         run = filled(store.run("long", resume=True), 23)
