@@ -361,6 +361,13 @@ class Optimizer:
         """Whether the present combination was ever evaluated."""
         return self._trials.knows(combination(trainable_variables))
 
+    def standing(
+        self, trainable_variables: Sequence[Variable]
+    ) -> tuple[tuple[tuple[str, str], ...], float | None]:
+        """Return (identity of the present combination, its score over the validation set or None)."""
+        parts = combination(trainable_variables)
+        return tuple(sorted(parts.items())), self._trials.validation(parts)
+
     async def record_trial(self, trainable_variables: Sequence[Variable], reward: float, count: int) -> None:
         """Remember that the present combination scored `reward` on average over `count` rollouts."""
         index, row = self._trials.add(combination(trainable_variables), reward, count, self.epochs)

@@ -100,6 +100,11 @@ class Trials:
         """Whether this combination was ever evaluated."""
         return _identity(parts) in self._places
 
+    def validation(self, parts: dict[str, str]) -> float | None:
+        """Score of a combination over the validation set, None if it was not validated."""
+        index = self._places.get(_identity(parts))
+        return None if index is None else self._rows[index].validation
+
     def estimate(self, trial: Trial) -> float:
         """Return the mean of a trial's small samples, drawn towards the overall mean while they are few."""
         overall = self._sum / self._count if self._count else 0.0

@@ -84,12 +84,13 @@ class VariableState:
         """Return an event's value in the form this state keeps, sharing no container with the event."""
         return _copied(value) if self.wrap is None else self.wrap(value, container)
 
-    def put(self, field: str, value: Any) -> None:
-        """Store a value; the list of current predictions keeps its identity."""
+    def put(self, field: str, value: Any, rollout: str | None = None) -> None:
+        """Store a value; the list of current predictions keeps its identity, and new records their rollout."""
         if field == PREDICTIONS:
             held = self.value.get(field)
             if isinstance(held, list) and isinstance(value, list):
-                list.__setitem__(held, slice(None), [self.enter(item, held) for item in value])
+                records = [_owned(item, held, place, rollout) for place, item in enumerate(value)]
+                list.__setitem__(held, slice(None), [self.enter(item, held) for item in records])
                 return
         dict.__setitem__(self.value, field, self.enter(value, self.value))
 
@@ -136,6 +137,16 @@ class VariableState:
                 dict.__getitem__(place, step) if isinstance(place, dict) else list.__getitem__(place, step)
             )
         return place
+
+
+def _owned(item: Any, held: list[Any], place: int, rollout: str | None) -> Any:
+    """Return an item of a list of records with its rollout: its own, that of an equal record before it, or `rollout`."""
+    if not isinstance(item, dict) or isinstance(item, PredictionRecord):
+        return item
+    before = list.__getitem__(held, place) if place < len(held) else None
+    record = PredictionRecord(item)
+    record.rollout = getattr(before, "rollout", None) if before == item else rollout
+    return record
 
 
 def _copied(value: Any) -> Any:
@@ -356,7 +367,7 @@ def _declared(state: State, event: e.VariableDeclared) -> None:
 def _updated(state: State, event: e.VariableUpdated) -> None:
     slot = state._slots[event.variable]
     for field, value in event.payload.items():
-        slot.put(field, value)
+        slot.put(field, value, event.rollout)
 
 
 def _assigned(state: State, event: e.VariableAssigned) -> None:
@@ -475,7 +486,7 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
                     if enter_plain and type(value) in _SCALARS:
                         slot.value[field] = value
                     else:
-                        slot.put(field, value)
+                        slot.put(field, value, event.rollout)
             elif kind is not e.FieldRead:
                 handler = find(kind)
                 if handler is not None:

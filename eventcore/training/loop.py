@@ -23,6 +23,8 @@ from eventcore.history import events as e
 from eventcore.history.run import Run
 from eventcore.history.scope import caused_by, current_run
 from eventcore.replay.randomness import stream
+from eventcore.replay.rollouts import RolloutNames
+from eventcore.replay.secrets import redacted
 from eventcore.training.credit import attribute, close_leftovers
 from eventcore.training.examples import Example, Examples, Stream
 from eventcore.training.forward import Rolled
@@ -81,11 +83,13 @@ class Fit:
         self._succeeded = 0
         self._failed = 0
         self._failed_now = 0
+        self._validated: dict[Any, dict[str, float]] = {}
         self._first_error: BaseException | None = None
         self._first_now: BaseException | None = None
         self._unused: dict[str, Variable] = {}
         self._began = 0
         self._frozen: list[Variable] = []
+        self._names: dict[str, RolloutNames] = {}  # of the present epoch; a single step has its own
 
     async def train(self, listeners: Any) -> None:
         """Train; whatever ends it, the log says so and is durable."""
@@ -141,7 +145,8 @@ class Fit:
         if self.run.writable and self.run.usable:
             if reason not in ("done", "stopped"):
                 self._leave_the_best()
-            self.run.record(e.TrainEnded(*self.run.stamp(), reason), len(reason))
+            with caused_by(self._began):
+                self.run.record(e.TrainEnded(*self.run.stamp(), reason), len(reason))
             self.run.flush()
 
     async def _begin(self) -> None:
@@ -153,7 +158,15 @@ class Fit:
         for role, source in (("training", self.source), ("validation", self.validation)):
             if source is not None:
                 self.run.record(e.DataSetSeen(*self.run.stamp(), role, source.size, source.digest), 48)
-        self._began = self.run.record(e.TrainBegan(*self.run.stamp(), msgspec.to_builtins(self.options)), 256)
+        config = {
+            **msgspec.to_builtins(self.options),
+            "optimizer": _described(self.optimizer),
+            "rewards": [
+                None if reward is None else _described(reward)
+                for reward in self.trainer.require_compiled("fit").rewards
+            ],
+        }
+        self._began = self.run.record(e.TrainBegan(*self.run.stamp(), config), 512)
         if not self.variables:
             warnings.warn(
                 f"program {self.trainer.program.name!r} has no trainable variables: fit only evaluates; "
@@ -178,13 +191,26 @@ class Fit:
             if id(variable) not in trained and "current_predictions" in variable.raw_value()
         ]
 
+    def _leave_frozen(self) -> None:
+        """Leave out what was frozen since training began; what was thawed waits for the next `fit`."""
+        trainable = {id(variable) for variable in self.trainer.program.trainable_variables}
+        if any(id(variable) not in trainable for variable in self.variables):
+            self._frozen += [variable for variable in self.variables if id(variable) not in trainable]
+            self.variables = [variable for variable in self.variables if id(variable) in trainable]
+            self._unused = {
+                path: variable for path, variable in self._unused.items() if id(variable) in trainable
+            }
+
     # --- an epoch ------------------------------------------------------------------------------
 
     async def _epoch(self, epoch: int) -> None:
-        cause = self.run.record(e.EpochBegan(*self.run.stamp(), epoch))
+        with caused_by(self._began):
+            cause = self.run.record(e.EpochBegan(*self.run.stamp(), epoch))
         measures = self.trainer.measures
         measures.reset()
         rewards: list[float] = []
+        self._leave_frozen()
+        self._names = {phase: RolloutNames(phase, epoch) for phase in ("training", "minibatch")}
         with caused_by(cause):
             await self.optimizer.on_epoch_begin(epoch, self.variables)
             self.listeners.on_epoch_begin(epoch, {})
@@ -194,13 +220,15 @@ class Fit:
                 if self.trainer.stop_training:
                     break
             self.place = f"at the end of epoch {epoch}"
-            logs = {"reward": mean(rewards), **measures.results(), **await self._validate(epoch)}
+            fresh = await self._validate(epoch)
             await self.optimizer.on_epoch_end(epoch, self.variables)
+            logs = {"reward": mean(rewards), **measures.results(), **self._of_the_winner(fresh)}
         if not self._succeeded and self._failed:
             raise self._hopeless()
         self._report_failures(epoch)
         self._warn_unused()
-        self.run.record(e.EpochEnded(*self.run.stamp(), epoch, _numbers(logs)), 64)
+        with caused_by(cause):
+            self.run.record(e.EpochEnded(*self.run.stamp(), epoch, _numbers(logs)), 64)
         await self.run.barrier()
         self.listeners.on_epoch_end(epoch, logs)
 
@@ -230,7 +258,19 @@ class Fit:
         self.listeners.on_test_end(dict(logs))
         if self.trainer.last_count:
             await self.optimizer.record_validation(self.variables, logs["reward"], self.trainer.last_count)
-        return {f"val_{name}": value for name, value in logs.items()}
+        found = {f"val_{name}": value for name, value in logs.items()}
+        self._validated[self.optimizer.standing(self.variables)[0]] = found
+        return found
+
+    def _of_the_winner(self, fresh: dict[str, float]) -> dict[str, float]:
+        """Return the validation logs of the combination the epoch ends with: what was validated may have lost."""
+        if not fresh:
+            return {}
+        identity, score = self.optimizer.standing(self.variables)
+        logs = dict(self._validated.get(identity, fresh))
+        if score is not None:
+            logs["val_reward"] = score
+        return logs
 
     # --- a batch -------------------------------------------------------------------------------
 
@@ -240,21 +280,23 @@ class Fit:
             self.listeners.on_train_batch_begin(step, {})
             await self.optimizer.on_batch_begin(step, epoch, self.variables)
             rolled = await self.trainer.rollouts(
-                batch, "training", epoch, step, training=True, limit=self.options.max_concurrency, cause=cause
-            )
+                batch, "training", epoch, step, training=True, limit=self.options.max_concurrency, cause=cause,
+                names=self._names.get("training"),
+            )  # fmt: skip
             self._note(rolled)
             rewards += [item.reward for item in rolled if item.reward is not None]
             await self.trainer.measures.update(rolled)
             await self._learn(epoch, step, rolled, cause)
             await self.optimizer.on_batch_end(step, epoch, self.variables)
         logs = {"reward": mean(rewards), **self.trainer.measures.results()}
-        self.run.record(e.BatchEnded(*self.run.stamp(), epoch, step, _numbers(logs)), 64)
+        with caused_by(cause):
+            self.run.record(e.BatchEnded(*self.run.stamp(), epoch, step, _numbers(logs)), 64)
         await self.run.barrier()
         self.listeners.on_train_batch_end(step, logs)
 
     async def _learn(self, epoch: int, step: int, rolled: list[Rolled], cause: int) -> None:
         scored = {item.rollout: item.reward for item in rolled if item.reward is not None}
-        attribute(self.variables, scored)
+        self._warn_lost(attribute(self.variables, scored))
         for variable in self._frozen:
             close_leftovers(variable, "the variable is frozen")
         used = [variable for variable in self.variables if variable.peek("nb_visit")]
@@ -278,6 +320,7 @@ class Fit:
                 training=False,
                 limit=self.options.max_concurrency,
                 cause=cause,
+                names=self._names.get("minibatch"),
             )
             found = [item.reward for item in tried if item.reward is not None]
             if found:
@@ -329,6 +372,17 @@ class Fit:
             )
         self._failed_now, self._first_now = 0, None
 
+    def _warn_lost(self, variables: Sequence[Variable]) -> None:
+        """Say once which variables got records that belong to no example."""
+        for variable in variables:
+            if self._unused.pop(variable.path, None) is not None:
+                warnings.warn(
+                    f"records were appended to current_predictions of variable {variable.path!r} outside any example "
+                    "and were closed without a reward: in a thread, use asyncio.to_thread, which knows the example; "
+                    "run_in_executor and workers started before do not",
+                    stacklevel=7,
+                )
+
     def _warn_unused(self) -> None:
         """Say once which variables were never used in a way an optimizer can learn from."""
         for variable in self._unused.values():
@@ -339,6 +393,14 @@ class Fit:
                 stacklevel=6,
             )
         self._unused = {}
+
+
+def _described(part: Any) -> dict[str, Any]:
+    """Return what an optimizer or reward is, for the log: its class and its plain settings, without keys."""
+    config = part.get_config()
+    plain = {**{name: value for name, value in config.items() if isinstance(value, str)}, **_numbers(config)}
+    found: dict[str, Any] = redacted({"class_name": type(part).__name__, **plain})
+    return found
 
 
 def _targets(rolled: Sequence[Rolled]) -> list[Any] | None:

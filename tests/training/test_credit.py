@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import eventcore as ec
 from eventcore import optimizers
-from tests.training.programs import Answer, Echo, Question, program_of
+from tests.training.programs import Answer, Echo, Question, Skill, program_of
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +146,31 @@ def test_thirty_two_concurrent_rollouts_put_no_reward_on_a_wrong_record() -> Non
     value, _ = train(batch, 32)
     wrong = [r for r in value["predictions"] if r["reward"] != float(r["inputs"]["key"]) / 1000]
     assert (len(value["predictions"]), wrong) == (sum(question.uses for question in batch), [])
+
+
+def test_records_written_with_update_are_credited_like_appended_ones() -> None:
+    class Rewriting(ec.Module):
+        """Writes the whole list instead of appending to it."""
+
+        def __init__(self, name: str | None = None) -> None:
+            super().__init__(name=name)
+            self.state = self.add_variable(data_model=Skill, name="skill_" + self.name)
+
+        async def call(self, inputs: Any, training: bool = False) -> Any:
+            """Echo."""
+            answer = Answer(key=inputs.get("key"))
+            if training:
+                record = {"inputs": inputs.get_json(), "outputs": answer.get_json(), "reward": None}
+                before = self.state.get("current_predictions").copy()
+                self.state.update({"current_predictions": [*before, record]})
+            return answer
+
+    program = program_of(Rewriting(name="rewriting"))
+    watching = Watching()
+    program.compile(reward=reward_of, optimizer=watching)
+    batch = [Question(key=str(n)) for n in range(1, 9)]
+    ec.wait(program.fit(batch, [Answer(key=q.key) for q in batch], batch_size=8, validation_split=0, verbose=0))
+    records = watching.seen[0]["predictions"]
+    assert sorted((r["inputs"]["key"], r["reward"]) for r in records) == [(str(n), n / 1000) for n in range(1, 9)]
+    run = program.variables[0].run
+    assert run.at(run.head).digest == run.state.digest
