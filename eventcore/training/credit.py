@@ -13,23 +13,35 @@ from eventcore.history import events as e
 from eventcore.variables import Variable
 
 
-def attribute(variables: Sequence[Variable], rewards: Mapping[str, float]) -> None:
+def attribute(variables: Sequence[Variable], rewards: Mapping[str, float]) -> list[Variable]:
     """Write rewards into the records of `current_predictions` and move them to `predictions`.
 
     Args:
         variables: Trainable variables.
         rewards: Reward by rollout; a rollout that is not there failed.
+
+    Returns:
+        Variables with records that carry no rollout: whoever appended them had lost it, in a thread of an executor.
     """
+    lost: list[Variable] = []
     for variable in variables:
         records = variable.peek("current_predictions")
         if not records:
             _forget_visits(variable)
             continue
         own = dict.fromkeys(getattr(record, "rollout", None) or "" for record in records)
+        if "" in own:
+            lost.append(variable)
         pairs = [(rollout, rewards[rollout]) for rollout in own if rollout in rewards]
         variable.record_step(e.RewardsAttributed, pairs)
         variable.record_step(e.PredictionsArchived)
-        close_leftovers(variable, "their rollouts failed or were not scored")
+        close_leftovers(
+            variable,
+            "appended outside any rollout"
+            if set(own) == {""}
+            else "their rollouts failed or were not scored",
+        )
+    return lost
 
 
 def close_leftovers(variable: Variable, reason: str) -> None:
