@@ -9,6 +9,7 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── InvalidValue (ValueError)            a value, argument or configuration is refused
     │   ├── SchemaMismatch                   a value breaks a schema (path, received, allowed)
     │   ├── DuplicateName                    a name or path is taken
+    │   ├── UnresolvedAnnotation             a name in a data model's annotation is not defined (yet)
     │   ├── EventTooLarge                    an event above the size limit
     │   └── ConfigMismatch                   a saved thing does not fit: missing and unexpected are listed
     ├── WrongType (TypeError)                an argument of a type that can never work
@@ -63,6 +64,10 @@ class SchemaMismatch(InvalidValue):
 
 class DuplicateName(InvalidValue):
     """A name or path is already taken."""
+
+
+class UnresolvedAnnotation(InvalidValue):
+    """A name in a data model's annotation is not defined yet; it may be when the model is first used."""
 
 
 class EventTooLarge(InvalidValue):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar
 
-from eventcore.errors import InvalidValue
+from eventcore.errors import InvalidValue, UnresolvedAnnotation
 from eventcore.history.values import JsonDict, copy_json
 from eventcore.models.field import FieldInfo, FieldSpec
 from eventcore.models.lifting import Lifter, lifter_of
@@ -27,10 +27,6 @@ _FORBIDDEN = ("get_json", "get_schema")
 _OPTIMIZED = inspect.CO_OPTIMIZED
 _OWN = (__name__, "eventcore.models.data_model")
 _lock = threading.RLock()
-
-
-class Unresolved(InvalidValue):
-    """A name in an annotation is not defined yet; it may be when the model is first used."""
 
 
 class Declaration:
@@ -61,7 +57,7 @@ class Declaration:
         if self.resolve():
             try:
                 _ = self.validator
-            except Unresolved:
+            except UnresolvedAnnotation:
                 pass
 
     def _take_infos(self) -> dict[str, FieldInfo]:
@@ -141,7 +137,7 @@ class Declaration:
             try:
                 self._evaluated()
             except NameError as error:
-                raise Unresolved(
+                raise UnresolvedAnnotation(
                     f"cannot use {self.cls.__name__}: received an annotation in which {error}; "
                     "define or import that name before the model is first used."
                 ) from None

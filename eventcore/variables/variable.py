@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import ItemsView, KeysView, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import Any
 
 from eventcore.errors import TracingError, WrongType
@@ -275,6 +275,10 @@ class Variable(Operators):
         if here.overlay is None:
             self._run.record_read(self._number, None, here.rollout, here.cause)
         return self.get_json()
+
+    def __iter__(self) -> Iterator[str]:
+        """Field names, in order; records nothing."""
+        return iter(self.keys())
 
     def keys(self) -> KeysView[str]:
         """Field names; records nothing."""
