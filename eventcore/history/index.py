@@ -60,6 +60,10 @@ class Indexer:
             variables: list[int | None] = [event.variable for event in events]  # type: ignore[attr-defined]
         except AttributeError:  # some concern none; to ask each is slower
             variables = [getattr(event, "variable", None) for event in events]
+        only = variables[0] if variables else None
+        if only is not None and variables.count(only) == len(variables):
+            seqs.setdefault(only, []).extend(range(first_seq, first_seq + len(events)))
+            variables = []
         for seq, variable in enumerate(variables, first_seq):
             try:
                 seqs[variable].append(seq)  # type: ignore[index]

@@ -206,6 +206,7 @@ class Log:
             self.buffer = (base + len(batch), [])
             self._taken = self.grown
             snapshots = list(self._snapshots)
+        self._wake()  # there is room again
         if batch or snapshots:
             try:
                 self._write(first, batch, snapshots)
@@ -239,6 +240,9 @@ class Log:
     def _tell(self) -> None:
         for waiter in [waiter for waiter in self._waiters if self._is_settled(waiter[0])]:
             self._answer(waiter)
+        self._wake()
+
+    def _wake(self) -> None:
         for blocked in list(self._blocked):
             blocked.put(None)
 
