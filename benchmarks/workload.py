@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def variables(count: int) -> list[ec.Variable]:
 
 
 @contextmanager
-def new_run(directory: Path, name: str) -> Iterator[ec.Run]:
+def new_run(directory: Path, name: str) -> Generator[ec.Run]:
     """A run in a fresh LMDB store below `directory`, current inside; the store is removed afterwards."""
     path = directory / name
     with ec.open(path) as store, store.run("measured") as run:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from eventcore.modules.input import Input as Input
     from eventcore.modules.module import Module as Module
     from eventcore.modules.waiting import wait as wait
+    from eventcore.optimizers import OMEGA as OMEGA
     from eventcore.programs.program import Program as Program
     from eventcore.programs.sequential import Sequential as Sequential
     from eventcore.replay.user_effects import effect as effect
@@ -92,6 +93,7 @@ _HOMES = {
     "LanguageModel": "eventcore.language_models",
     "Module": "eventcore.modules.module",
     "Not": "eventcore.modules.core",
+    "OMEGA": "eventcore.optimizers",
     "Or": "eventcore.modules.core",
     "OutMask": "eventcore.modules.core",
     "Prediction": "eventcore.models.trainable",
@@ -131,6 +133,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "OMEGA",
     "And",
     "Branch",
     "ChainOfThought",

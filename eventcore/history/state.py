@@ -125,7 +125,8 @@ class VariableState:
         if not foreign and any(isinstance(held, kind) and isinstance(truth, kind) for kind in kinds):
             self.mend(held, truth)
             if isinstance(truth, PredictionRecord) and hasattr(held, "rollout"):
-                held.rollout = truth.rollout
+                record: Any = held
+                record.rollout = truth.rollout
             return True
         return not differ(held, truth)
 

@@ -21,7 +21,8 @@ def example_digest(value: Any) -> str:
     if isinstance(value, (list, tuple)) and all(hasattr(part, "get_json") for part in value):
         parts = [part.get_json() for part in value]
         return digest_of(parts)[:32]
-    return digest_of(value.get_json() if hasattr(value, "get_json") else value)[:32]
+    given: Any = value
+    return digest_of(given.get_json() if hasattr(given, "get_json") else given)[:32]
 
 
 class RolloutNames:

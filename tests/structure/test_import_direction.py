@@ -42,7 +42,10 @@ ALONE: dict[str, frozenset[str]] = {
 """Parts that see only these modules, whatever lies below them."""
 
 ALLOWED: dict[tuple[str, str], str] = {
-    ("eventcore.programs.trained", "eventcore.training.trainer"): "a program's own methods start its training",
+    (
+        "eventcore.programs.trained",
+        "eventcore.training.trainer",
+    ): "a program's own methods start its training",
     ("eventcore.training.trainer", "eventcore.optimizers"): "`compile` finds an optimizer by its name",
 }
 """(importing module, imported module) -> why this one import may point upwards."""

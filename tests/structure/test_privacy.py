@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from tests.structure.source import SourceFile, library, module_names, report
 
 ALLOWED: dict[tuple[str, str], str] = {
-    ("eventcore.history.log", "_is_owned"): "threading.Condition asks its lock the same way; there is no public one",
+    (
+        "eventcore.history.log",
+        "_is_owned",
+    ): "threading.Condition asks its lock the same way; there is no public one",
 }
 """(module, private name) -> why it may be used there."""
 

@@ -169,8 +169,12 @@ def test_records_written_with_update_are_credited_like_appended_ones() -> None:
     watching = Watching()
     program.compile(reward=reward_of, optimizer=watching)
     batch = [Question(key=str(n)) for n in range(1, 9)]
-    ec.wait(program.fit(batch, [Answer(key=q.key) for q in batch], batch_size=8, validation_split=0, verbose=0))
+    ec.wait(
+        program.fit(batch, [Answer(key=q.key) for q in batch], batch_size=8, validation_split=0, verbose=0)
+    )
     records = watching.seen[0]["predictions"]
-    assert sorted((r["inputs"]["key"], r["reward"]) for r in records) == [(str(n), n / 1000) for n in range(1, 9)]
+    assert sorted((r["inputs"]["key"], r["reward"]) for r in records) == [
+        (str(n), n / 1000) for n in range(1, 9)
+    ]
     run = program.variables[0].run
     assert run.at(run.head).digest == run.state.digest

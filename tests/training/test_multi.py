@@ -146,7 +146,7 @@ def test_a_program_nobody_built_is_built_by_the_data_and_trained(form: str, run:
     program = Subclassed(name="subclassed")
     program.compile(reward="exact_match", optimizer="random_few_shot")
     targets = questions(12)[1] if form == "list" else None
-    options = {"batch_size": 4, "validation_split": 0} if form == "list" else {}
+    options: dict[str, Any] = {"batch_size": 4, "validation_split": 0} if form == "list" else {}
     history = ec.wait(program.fit(given, targets, epochs=2, verbose=0, **options)).history
     assert history == {"reward": [1.0, 1.0]}
     assert [record.event.size for record in run.events(kind="BatchBegan")] == [4] * 6
@@ -196,7 +196,9 @@ def test_records_of_a_frozen_variable_are_closed_batch_by_batch_and_its_fields_s
     x_train, y_train = questions()
     ec.wait(program.fit(x_train, [[y, y] for y in y_train], batch_size=2, validation_split=0, verbose=0))
     assert frozen.state.get_json() == before
-    closed = [r.event for r in frozen.state.run.events(kind="PredictionsClosed", variable=frozen.state)]
+    closed: list[Any] = [
+        r.event for r in frozen.state.run.events(kind="PredictionsClosed", variable=frozen.state)
+    ]
     assert [(event.count, event.reason) for event in closed] == [(2, "the variable is frozen")] * 5
     assert len(trained.state.get_json()["predictions"]) == 10
 
