@@ -141,7 +141,7 @@ class VariableState:
 
 
 def _owned(item: Any, held: list[Any], place: int, rollout: str | None) -> Any:
-    """Return an item of a list of records with its rollout: its own, that of an equal record before it, or `rollout`."""
+    """Return an item of a list of records with its rollout: its own, an equal earlier record's, or `rollout`."""
     if not isinstance(item, dict) or isinstance(item, PredictionRecord):
         return item
     before = list.__getitem__(held, place) if place < len(held) else None
