@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 from eventcore.errors import InvalidValue
 from eventcore.history.patches import plain
-from eventcore.optimizers.optimizer import Optimizer, softmax
+from eventcore.optimizers.optimizer import Optimizer
+from eventcore.optimizers.sampling import Rewarded
 from eventcore.variables import Variable
 
 SAMPLINGS = ("softmax", "best", "random")
@@ -51,6 +51,7 @@ class GreedyOptimizer(Optimizer):
         self.nb_min_examples = nb_min_examples
         self.nb_max_examples = nb_max_examples
         self.sampling = sampling
+        self._rewarded: dict[str, Rewarded] = {}
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
@@ -74,7 +75,7 @@ class GreedyOptimizer(Optimizer):
         rng = self.random("sample", step, variable)
         count = rng.randint(self.nb_min_examples, self.nb_max_examples)
         records = variable.peek("predictions")
-        drawn = records if len(records) <= count else [records[i] for i in self._draw(rng, records, count)]
+        drawn = records if len(records) <= count else [records[i] for i in self._draw(rng, variable, count)]
         if count == 0:
             drawn = []
         return [plain(record) for record in drawn], [
@@ -85,25 +86,14 @@ class GreedyOptimizer(Optimizer):
         """Sample records for the present iteration; see `sample_predictions`."""
         return self.sample_predictions(self.iterations, variable)[0]
 
-    def _draw(self, rng: Random, records: Sequence[dict[str, Any]], count: int) -> list[int]:
-        indexes = range(len(records))
+    def _draw(self, rng: Random, variable: Variable, count: int) -> list[int]:
+        records = variable.peek("predictions")
         if self.sampling == "random":
-            return rng.sample(indexes, count)
-        rewards = [record.get("reward") or 0.0 for record in records]
-        if self.sampling == "best":
-            return sorted(indexes, key=lambda index: -rewards[index])[:count]
-        return weighted_sample(rng, softmax(rewards, self.sampling_temperature), count)
-
-
-def weighted_sample(rng: Random, weights: Sequence[float], count: int) -> list[int]:
-    """Draw indexes without replacement, each with probability proportional to its weight.
-
-    Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006).
-
-    Complexity: O(n log n).
-    """
-    keys = [
-        (rng.random() ** (1.0 / weight) if weight > 0.0 else 0.0, -index)
-        for index, weight in enumerate(weights)
-    ]
-    return [-index for _, index in sorted(keys, reverse=True)[:count]]
+            return rng.sample(range(len(records)), count)
+        rewarded = self._rewarded.get(variable.path)
+        if rewarded is None:
+            rewarded = self._rewarded[variable.path] = Rewarded(
+                self.sampling_temperature, self.nb_max_examples
+            )
+        rewarded.follow(records)
+        return rewarded.best(count) if self.sampling == "best" else rewarded.draw(rng, count)
