@@ -377,7 +377,24 @@ def _assigned(state: State, event: e.VariableAssigned) -> None:
 
 def _patched(state: State, event: e.ValuePatched) -> None:
     slot = state.slot(event.variable)
-    perform(slot.container(event.path), event.op, event.args, slot.enter)
+    args = event.args
+    if event.rollout is not None and event.path == [PREDICTIONS]:
+        args = [
+            [_record(item, event.rollout) for item in argument]
+            if isinstance(argument, list)
+            else _record(argument, event.rollout)
+            for argument in args
+        ]
+    perform(slot.container(event.path), event.op, args, slot.enter)
+
+
+def _record(entering: Any, rollout: str) -> Any:
+    """Return what enters the current predictions as a record of a rollout."""
+    if not isinstance(entering, dict):
+        return entering
+    record = PredictionRecord(entering)
+    record.rollout = rollout
+    return record
 
 
 def _prediction(state: State, event: e.PredictionAppended) -> None:
@@ -474,26 +491,27 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
     Raises:
         CorruptLog: An event does not fit the state, with its seq.
     """
-    seq = first_seq
-    find = _handler
+    find, updated, scalars = _handler, e.VariableUpdated, _SCALARS
     slots = state._slots
+    event: Any = None
+    events = events if isinstance(events, list) else list(events)
     try:
         for event in events:
             kind = type(event)
-            if kind is e.VariableUpdated:  # `_updated` without its calls: most events of a log are these
-                slot = slots[event.variable]  # type: ignore[attr-defined]
-                enter_plain = slot.wrap is None
-                for field, value in event.payload.items():  # type: ignore[attr-defined]
-                    if enter_plain and type(value) in _SCALARS:
-                        slot.value[field] = value
+            if kind is updated:  # `_updated` without its calls: most events of a log are these
+                slot = slots[event.variable]
+                held = slot.value if slot.wrap is None else None
+                for field, value in event.payload.items():
+                    if held is not None and (type(value) is str or type(value) in scalars):
+                        held[field] = value
                     else:
                         slot.put(field, value, event.rollout)
-            elif kind is not e.FieldRead:
+            else:
                 handler = find(kind)
                 if handler is not None:
                     handler(state, event)
-            seq += 1
     except (LookupError, TypeError, AttributeError, ValueError, *DECODE_ERRORS) as error:
+        seq = first_seq + next(place for place, other in enumerate(events) if other is event)
         raise CorruptLog(
             f"cannot fold event {seq}: it does not fit the state before it ({error!r})", seq
         ) from error

@@ -16,7 +16,7 @@ from eventcore.errors import DuplicateName, StoreClosed, StoreReadOnly, TracingE
 from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.run import Run
-from eventcore.history.scope import current_run, in_rollout, process_scope, tracing
+from eventcore.history.scope import in_rollout, process_scope, tracing
 from eventcore.history.store import Store
 from eventcore.variables import Variable
 from tests.history.processes import python
@@ -264,19 +264,37 @@ def test_two_runs_in_one_loop_with_their_own_variables_do_not_mix(url: str) -> N
         assert words == ["new", *(f"{name} {n}" for n in range(10))]
 
 
-def test_an_appended_prediction_carries_its_rollout_and_a_copy_in_another_run_does_not(url: str) -> None:
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda held, record: held.append(record),
+        lambda held, record: held.extend([record]),
+        lambda held, record: held.insert(len(held), record),
+        lambda held, record: held.__iadd__([record]),
+        lambda held, record: held.__setitem__(slice(len(held), None), [record]),
+    ],
+    ids=["append", "extend", "insert", "+=", "slice"],
+)
+def test_a_prediction_belongs_to_its_rollout_however_it_is_added(
+    url: str, add: Callable[[Any, Any], object]
+) -> None:
+    run = stores.open(url).run("rollouts")
     variable = note()
-    with in_rollout("r1"):
-        variable.get("current_predictions").append({"n": 1})
-    (patched,) = [
-        r.event
-        for r in current_run().events(variable=variable)
-        if r.event.rollout == "r1" and r.kind != "FieldRead"
-    ]
-    assert patched.rollout == "r1"
-    run = stores.open(url).run("other")
-    variable.update({"word": "x"})
-    assert run.at(run.head).digest == run.state.digest
+    held = variable.get("current_predictions")
+    for name in ("r1", "r2"):
+        with in_rollout(name):
+            add(held, {"of": name, "reward": None})
+    add(held, {"of": "nobody", "reward": None})
+    run.record(e.RewardsAttributed(*run.stamp(), variable.number, [("r2", 0.2), ("r1", 0.1)]))
+    before = run.at(run.head)
+    run.snapshot()
+    for state in (run.state, before, run.at(run.head)):
+        records = state.variables["note"]["current_predictions"]
+        assert [(record["of"], record["reward"]) for record in records] == [
+            ("r1", 0.1),
+            ("r2", 0.2),
+            ("nobody", None),
+        ]
 
 
 def test_threads_that_declare_at_once_get_numbers_of_their_own(url: str) -> None:
