@@ -220,9 +220,11 @@ class Fit:
                 if self.trainer.stop_training:
                     break
             self.place = f"at the end of epoch {epoch}"
+            # Read before validation adds calls and cost of its own.
+            logs = {"reward": mean(rewards), **measures.results()}
             fresh = await self._validate(epoch)
             await self.optimizer.on_epoch_end(epoch, self.variables)
-            logs = {"reward": mean(rewards), **measures.results(), **self._of_the_winner(fresh)}
+            logs |= self._of_the_winner(fresh)
         if not self._succeeded and self._failed:
             raise self._hopeless()
         self._report_failures(epoch)
