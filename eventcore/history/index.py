@@ -97,10 +97,7 @@ class Indexer:
 
 
 def _checksum(variable: int, last_seq: int, first: int, size: int, flag: int, stored: bytes) -> int:
-    try:
-        return zlib.crc32(stored, zlib.crc32(_PLACE.pack(variable, last_seq, first, size, flag)))
-    except struct.error:
-        return -1  # numbers no writer ever wrote
+    return zlib.crc32(stored, zlib.crc32(_PLACE.pack(variable, last_seq, first, size, flag)))
 
 
 def unpack(posting: Posting) -> tuple[int, list[int]]:
@@ -120,7 +117,7 @@ def unpack(posting: Posting) -> tuple[int, list[int]]:
         for delta in _numbers.decode(decompress(flag, stored, size)):
             before += delta
             seqs.append(before)
-    except DECODE_ERRORS as error:
+    except (*DECODE_ERRORS, struct.error) as error:  # the latter for numbers no writer ever wrote
         raise CorruptLog(f"cannot read the index of variable {posting.variable}: {error}") from error
     return first, seqs
 
