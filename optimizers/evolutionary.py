@@ -16,6 +16,9 @@ from eventcore.variables import Variable
 
 SELECTIONS = ("softmax", "best", "random")
 
+ATTEMPTS = 8
+"""Draws of a child before one that was tried already is taken."""
+
 Mutation = Callable[..., Any]
 """f(fields, rng) -> fields: changes a candidate's own fields; plain or async."""
 
@@ -166,7 +169,13 @@ class EvolutionaryOptimizer(Optimizer):
         y_pred: Sequence[Any],
         rng: Random,
     ) -> dict[str, Any] | None:
-        """Return a child that has each field from one of two parents, None for no change."""
-        return {
-            name: (current if rng.random() < 0.5 else other).get(name, item) for name, item in current.items()
-        }
+        """Return a child that has each field from one of two parents, one not tried before if that is easily found."""
+        child: dict[str, Any] = {}
+        for _ in range(ATTEMPTS):
+            child = {
+                name: (current if rng.random() < 0.5 else other).get(name, item)
+                for name, item in current.items()
+            }
+            if self.candidates(variable).find(part_of(child)) is None:
+                break
+        return child

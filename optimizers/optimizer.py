@@ -63,6 +63,9 @@ class OptimizerState(DataModel):
     proposals: dict[str, int] = Field(
         default_factory=dict, description="Proposals made so far, by variable path."
     )
+    seeds: dict[str, int] = Field(
+        default_factory=dict, description="Seed candidates tried so far, by variable path."
+    )
 
 
 class Optimizer:
@@ -116,6 +119,7 @@ class Optimizer:
         self._candidates: dict[str, Candidates] = {}
         self.tries_in_training = False
         self._untried = False
+        self._starting = False
 
     # --- what a subclass writes ----------------------------------------------------------------
 
@@ -282,17 +286,19 @@ class Optimizer:
         """Give every variable a seed candidate; with `reset`, forget the population and the trials."""
         self.build(trainable_variables)
         if reset:
-            self._built().update({"trials": [], "proposals": {}})
+            self._built().update({"trials": [], "proposals": {}, "seeds": {}})
             self._trials.load([])
         for variable in trainable_variables:
             value = variable.get_json()
             changes: dict[str, Any] = {}
             if not value["seed_candidates"]:
                 changes["seed_candidates"] = [candidate_fields(value)]
+                self._built().record_patch(["seeds"], p.SET, [variable.path, 1])
             if reset:
                 changes |= {"candidates": [], "best_candidates": [], "history": []}
             if changes:
                 variable.update(changes)
+        self._starting = not self.was_tried(trainable_variables)
 
     async def on_epoch_begin(self, epoch: int, trainable_variables: Sequence[Variable]) -> None:
         """Begin an epoch: its predictions start empty."""
@@ -301,19 +307,28 @@ class Optimizer:
             self.candidates(variable).forget()
 
     async def on_batch_begin(self, step: int, epoch: int, trainable_variables: Sequence[Variable]) -> None:
-        """Write the candidates the batch starts from: a kept trial, or seed candidates before there is one."""
-        if self.tries_in_training and self._untried:
-            self._untried = False
+        """Write the candidates the batch starts from: each seed candidate once, and a kept trial of the rest.
+
+        What a training finds in the variables is tried first of all, unless it was tried before.
+        """
+        if self._starting or (self.tries_in_training and self._untried):
+            self._starting = self._untried = False
             return
         kept = self._trials.kept(self.population_size, self._at_hand(trainable_variables))
-        rng = self.random("start", step)
-        if kept and self._place_trial(self.select_trial(kept, rng), trainable_variables, "start of a batch"):
-            return
+        if kept:
+            chosen = self.select_trial(kept, self.random("start", step))
+            self._place_trial(chosen, trainable_variables, "start of a batch")
         for variable in trainable_variables:
-            seeds = variable.peek("seed_candidates")
-            if seeds and not variable.peek("best_candidates"):
-                index = self.random("seed", step, variable).randrange(len(seeds))
-                self.candidates(variable).choose("seed_candidates", index, "start of a batch")
+            self._place_seed(variable)
+
+    def _place_seed(self, variable: Variable) -> None:
+        """Write the next seed candidate that was not tried yet, in an order derived from the run's seed."""
+        count = self._built().peek("seeds").get(variable.path, 0)
+        order = list(range(len(variable.peek("seed_candidates"))))
+        if count < len(order):
+            stream(current_run().seed, f"{self.name}/seeds", variable.path).shuffle(order)
+            self.candidates(variable).choose("seed_candidates", order[count], "seed candidate")
+            self._built().record_patch(["seeds"], p.SET, [variable.path, count + 1])
 
     def select_trial(self, kept: Sequence[Trial], rng: Random) -> Trial:
         """Choose the trial a batch starts from, among the best of them, best first: any, with equal chances."""

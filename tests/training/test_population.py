@@ -162,7 +162,9 @@ def test_own_fields_called_reward_evaluations_or_example_survive_selection() -> 
         return float(y_pred.get("key"))
 
     program = program_of(Telling(name="telling"))
-    program.compile(reward=reward, optimizer=optimizers.EvolutionaryOptimizer(mutation=mutated))
+    program.compile(
+        reward=reward, optimizer=optimizers.EvolutionaryOptimizer(mutation=mutated, merging_rate=0.0)
+    )
     ec.wait(program.fit(*questions(24), batch_size=4, epochs=4, validation_split=0.25, verbose=0))
     value = program.trainable_variables[0].get_json()
     for entry in value["best_candidates"]:
