@@ -29,7 +29,10 @@ EXACT_WORDS = 1000
 _MISSING = object()
 
 
-class Change(msgspec.Struct, frozen=True):
+_WITH_ORIGIN = (e.VariableDeclared, e.VariableAssigned)
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One event that changed a value.
 
     Attributes:
@@ -136,39 +139,42 @@ def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Seque
         source: int = getattr(event, "source", -1)
         yield Change(
             seq, event.time, kind.__name__, before, after, event.rollout, event.cause,
-            sources[source] if 0 <= source < len(sources) else None, getattr(event, "origin", None),
+            sources[source] if 0 <= source < len(sources) else None,
+            getattr(event, "origin", None) if kind in _WITH_ORIGIN else None,
         )  # fmt: skip
         before = after
 
 
 def _touched(event: e.Event) -> Collection[Any] | None:
     """Return the fields an event may have changed, None for all."""
-    if isinstance(event, e.VariableUpdated):
-        return event.payload
+    kind = type(event)
+    if kind is e.VariableUpdated:
+        return event.payload  # type: ignore[attr-defined, no-any-return]
     if isinstance(event, e.ValuePatched) and event.path:
         return event.path[:1]
-    if isinstance(event, e.PredictionAppended):
+    if kind is e.PredictionAppended:
         return (PREDICTIONS,)
     return None
 
 
 class _Seen:
-    """What a value was when it was last looked at, part by part: as bytes, to compare, and as plain copies.
+    """What a value was when it was last looked at, part by part: as text or bytes, to compare, and as plain copies.
 
     The parts are the fields of a whole value, or the one place a pointer leads to, under "".
     """
 
     def __init__(self) -> None:
-        self._codes: dict[str, bytes] = {}
+        self._codes: dict[str, str | bytes] = {}
         self.parts: dict[str, Any] = {}
 
     def look(self, value: dict[str, Any], touched: Collection[Any] | None) -> bool:
         """Take note of a whole value, of which only `touched` may be new, and return whether it changed."""
         changed = False
         for field in value if touched is None else touched:
-            code = encoder.encode(value[field])
+            part = value[field]
+            code = part if type(part) is str else encoder.encode(part)
             if self._codes.get(field) != code:
-                self._codes[field], self.parts[field] = code, plain(value[field])
+                self._codes[field], self.parts[field] = code, part if code is part else plain(part)
                 changed = True
         if touched is None and list(self.parts) != list(value):
             self._codes = {field: self._codes[field] for field in value}
