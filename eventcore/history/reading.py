@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from eventcore.errors import CorruptLog, InvalidValue, NotFound
+from eventcore.errors import CorruptLog, EventcoreError, InvalidValue, NotFound
 from eventcore.history import index, lineage
 from eventcore.history.backend import Backend, Block, Bounded, RunRow
 from eventcore.history.codec import BlockHeader, decode_block, decode_event, read_header, split_block
@@ -106,13 +106,12 @@ class Reader:
             if expected <= part.last:
                 raise self._gap(expected, part.last)
 
-    def _gap(self, first: int, last: int) -> CorruptLog:
+    def _gap(self, first: int, last: int) -> EventcoreError:
         kept = self.first_stored()
         if first < kept:
-            return CorruptLog(
+            return NotFound(
                 f"cannot read events {first} to {last} of run {self.name!r}: they were folded into a snapshot to "
-                f"bound the memory of an in-memory run; read from {kept} on, or open a store on disk",
-                seq=first,
+                f"bound the memory of an in-memory run; read from {kept} on, or open a store on disk"
             )
         return CorruptLog(
             f"cannot read events {first} to {last} of run {self.name!r}: they are missing", seq=first
@@ -215,6 +214,7 @@ class Reader:
 
         Raises:
             InvalidValue: `seq` is negative or beyond the head.
+            NotFound: A bounded in-memory run has dropped the events.
             CorruptLog: Events are missing or damaged.
         """
         head = self.head()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventcore.errors import DuplicateName, InvalidValue, StorageError, StoreClosed, StoreReadOnly
+from eventcore.errors import DuplicateName, InvalidValue, NotFound, StoreClosed, StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.run import Run
@@ -197,7 +197,7 @@ def test_the_run_in_memory_stays_bounded_and_its_state_whole(monkeypatch: pytest
     kept = run.store.reader(run.number).first_stored()
     assert kept > 1_000
     assert [record.seq for record in run.events(kept)] == list(range(kept, 3_002))
-    with pytest.raises(StorageError, match=f"folded into a snapshot.*read from {kept} on"):
+    with pytest.raises(NotFound, match=f"folded into a snapshot.*read from {kept} on"):
         list(run.events(1))
     assert run.store.verify() == []
 
