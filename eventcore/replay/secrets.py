@@ -8,13 +8,19 @@ from typing import Any
 REDACTED = "[redacted]"
 
 _NAMES = re.compile(
-    r"(?i)^(.*[_-])?(api[_-]?key|authorization|password|passwd|secret|access[_-]?token|auth[_-]?token)$"
+    r"^(?:.*[_\-. ]|.*[a-z0-9](?=[A-Z]))?"
+    r"(?i:api[_-]?key|authorization|cookie|password|passwd|passphrase|secret|(?:access|secret|private)[_-]?key"
+    r"|(?:access|auth|bearer|refresh|session|security|id|ad)[_-]?token)$"
 )
 _VALUES = re.compile(
     r"(?i:bearer\s+[a-z0-9._~+/-]{8,}=*)"
     r"|\bsk-[A-Za-z0-9_-]{8,}"
     r"|\b(?:ghp|gho|ghs|github_pat|hf|xox[abprs]|gsk|AIza)[_-]?[A-Za-z0-9_-]{16,}"
     r"|\bAKIA[0-9A-Z]{16}\b"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
+    r"|(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"
+    r"|(?<=[?&])(?i:api[_-]?key|(?:access_)?token|sig|signature)=[^&\s]+"
 )
 
 
