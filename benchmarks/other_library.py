@@ -3,7 +3,8 @@
 It stores an event as a row of JSON in a SQLite database in WAL mode with SQLite's own default of
 `synchronous=FULL`, so that `save` returns once the events are on the disk, as ours are when
 `run.durable` says so. It keeps aggregates with versions and topics, which we do not: the figure says what an
-application pays for a mutation, not which code is better. Events are triggered directly, its fastest way.
+application pays for a mutation, not which code is better. The aggregate is written as the library's manual writes
+its first one, with the `@event` decorator; to trigger events by hand is about a fifth faster.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from eventsourcing.application import Application
-from eventsourcing.domain import Aggregate
+from eventsourcing.domain import Aggregate, event
 
 SAVED_AT_ONCE = 1024
 
@@ -25,16 +26,9 @@ class Actor(Aggregate):
     def __init__(self) -> None:
         self.persona = ""
 
-    class Updated(Aggregate.Event):
-        """The persona was replaced."""
-
-        persona: str
-
-        def apply(self, aggregate: Any) -> None:
-            aggregate.persona = self.persona
-
+    @event("Updated")
     def update(self, persona: str) -> None:
-        self.trigger_event(self.Updated, persona=persona)
+        self.persona = persona
 
 
 def open_application(path: Path) -> Any:
