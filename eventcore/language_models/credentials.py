@@ -45,7 +45,10 @@ def without_login(url: str) -> str:
 def _is_secret(name: Any, value: Any) -> bool:
     if not isinstance(name, str):
         return False
-    return is_secret_name(name) or (isinstance(value, str) and redacted_text(value) != value)
+    if is_secret_name(name) or not isinstance(value, str):
+        return is_secret_name(name)
+    bare = without_login(value)  # an address without its login is worth keeping
+    return redacted_text(bare) != bare
 
 
 def known_secrets(*places: Any) -> tuple[str, ...]:

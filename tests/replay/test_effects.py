@@ -147,7 +147,8 @@ def test_an_effects_key_is_rollout_request_and_ordinal_whoever_comes_first(run: 
 
     async def both(first: int, second: int) -> tuple[list[str], list[str]]:
         a, b = {"x": 1, "y": 2}, {"y": 2, "x": 1}
-        return await asyncio.gather(ask("one", [a, b, {"x": 2}], first), ask("two", [a], second))
+        one, two = await asyncio.gather(ask("one", [a, b, {"x": 2}], first), ask("two", [a], second))
+        return one, two
 
     one, two = ec.wait(both(9, 1))
     digests = [key.split("#")[1] for key in one]
