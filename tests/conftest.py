@@ -1,12 +1,15 @@
-"""What every test shares: the Hypothesis profiles.
+"""What every test shares: the Hypothesis profiles, and a quick garbage collector.
 
 Fixtures live beside the tests that use them; this file stays small on purpose.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline anywhere: tests write to real disks, and a slow commit is no failure.
@@ -25,3 +28,15 @@ settings.register_profile(
 )
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+_set_aside: set[str] = set()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _large_libraries_are_not_collected_again() -> None:
+    """Set the objects of a large library aside once: `gc.collect()`, which finds dropped programs, is then quick."""
+    loaded = {"litellm", "pandas", "datasets"} & set(sys.modules)
+    if loaded - _set_aside:
+        gc.collect()
+        gc.freeze()
+        _set_aside.update(loaded)

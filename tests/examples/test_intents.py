@@ -70,7 +70,7 @@ def test_the_winners_examples_are_answers_of_the_rollouts_they_are_traced_to() -
     assert proposal > 0 and len(sources) == len(examples) >= 24
     for source, example in zip(sources, examples, strict=True):
         (found,) = [event for _, event in run.events(source.seq, source.seq)]
-        assert found.rollout == source.rollout and source.rollout.startswith("training:0.")
+        assert found.rollout == source.rollout and source.rollout.startswith("training:0/")
         assert found.record["inputs"] == example["inputs"] == {"text": source.text}  # type: ignore[attr-defined]
         assert found.record["outputs"] == example["outputs"]  # type: ignore[attr-defined]
         assert source.seq < proposal and source.reward in (0.0, 1.0)

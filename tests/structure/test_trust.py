@@ -26,6 +26,7 @@ MAY_IMPORT_BY_NAME: dict[str, str] = {
     "eventcore": "its own fixed table of public names and their homes",
     "eventcore.backends.lmdb_file": "py-lmdb's own checker of files, which its older versions lack",
     "eventcore.cli.program": "a fixed table of the commands that come with the library",
+    "eventcore.examples.docstrings": "a fixed table of modules of the standard library",
     "eventcore.history.urls": "a fixed table of the backends that come with the library",
 }
 """Module -> where the name it imports comes from. Never from a log, a config or a saved file."""
