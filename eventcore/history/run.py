@@ -456,8 +456,8 @@ class Run(RunReader):
             InvalidValue: `at` is beyond the head.
             DuplicateName: The name is taken.
         """
-        self.flush()
-        wanted = self.head if at is None else at
+        head = self.flush()  # others may append meanwhile: those events are not of this fork
+        wanted = head if at is None else at
         if isinstance(wanted, int) and not 0 <= wanted <= self.head:
             raise InvalidValue(
                 f"cannot fork run {self.name!r} at seq {wanted}: its log ends at {self.head}; "

@@ -13,9 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eventcore.errors import CorruptLog, UnknownFormat
-from eventcore.history import codec
+from eventcore.history import codec, snapshots
 from eventcore.history import events as e
-from tests.history.jsonvalues import events, of_event, same
+from eventcore.history.backend import StoredSnapshot
+from eventcore.history.state import State, decode_state
+from tests.history.jsonvalues import events, of_event, same, values
 
 RUNS = st.integers(0, 2**32 - 1)
 SEQS = st.integers(1, 2**63)
@@ -197,3 +199,32 @@ def test_a_block_with_fewer_events_than_its_header_says_is_refused() -> None:
 def test_tags_of_events_are_never_reused() -> None:
     tags = [cls.__struct_config__.tag for cls in e.KINDS.values()]
     assert len(set(tags)) == len(tags)
+
+
+@settings(max_examples=300)
+@given(values | st.tuples(values, values, values, values, values, values, values))
+def test_json_that_is_no_state_is_no_snapshot(value: object) -> None:
+    try:
+        assert isinstance(decode_state(msgspec.msgpack.encode(value)), State)
+    except CorruptLog:
+        pass
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=80))
+def test_random_bytes_are_no_snapshot(data: bytes) -> None:
+    with pytest.raises(CorruptLog):
+        snapshots.unpack(1, StoredSnapshot(5, data))
+
+
+def test_a_snapshot_of_another_run_or_seq_is_not_believed() -> None:
+    data = snapshots.snapshot_bytes(1, 5, State())
+    assert snapshots.unpack(1, StoredSnapshot(5, data)).digest == State().digest
+    for run, seq in ((2, 5), (1, 6)):
+        with pytest.raises(CorruptLog, match="run number 1 at seq 5"):
+            snapshots.unpack(run, StoredSnapshot(seq, data))
+    for bit in range(len(data) * 8):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CorruptLog):
+            snapshots.unpack(1, StoredSnapshot(5, bytes(flipped)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -119,6 +120,101 @@ def test_the_caller_waits_while_the_buffer_is_full(monkeypatch: pytest.MonkeyPat
         largest = max(largest, run.head - run.durable)
     run.flush()
     assert largest < 150
+
+
+def test_tasks_wait_for_their_own_event_and_share_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stores.open("memory:")
+    run = store.run("tasks")
+    run.flush()
+    commits = 0
+    append = store.backend.append
+
+    def counted(*arguments: Any) -> None:
+        nonlocal commits
+        commits += 1
+        append(*arguments)
+
+    monkeypatch.setattr(store.backend, "append", counted)
+
+    async def work(n: int) -> None:
+        seq = log(run, str(n))
+        await run.settled(seq)
+        assert run.durable >= seq
+        await run.settled(1)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(work(n) for n in range(50)))
+
+    asyncio.run(all_of_them())
+    assert commits < 25
+
+
+def test_a_task_that_waits_is_told_when_the_commit_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stores.open("memory:")
+    run = store.run("tasks")
+    run.flush()
+
+    def fail(*_: object) -> None:
+        raise StorageError("cannot write: the disk is full")
+
+    monkeypatch.setattr(store.backend, "append", fail)
+
+    async def work() -> None:
+        with pytest.raises(StorageError, match="disk is full"):
+            await run.settled(log(run, "x"))
+
+    asyncio.run(work())
+
+
+def test_threads_that_write_fork_look_back_and_flush_at_once_neither_wait_for_ever_nor_disagree(
+    url: str,
+) -> None:
+    store = stores.open(url)
+    run = store.run("busy")
+    variable = Variable(data_model=Pair, name="pair")
+    run.flush()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def repeat(work: Callable[[int], object]) -> None:
+        n = 0
+        try:
+            while not stop.is_set():
+                n += 1
+                work(n)
+        except BaseException as error:
+            failures.append(error)
+
+    def look(n: int) -> None:
+        state = run.at(run.durable)
+        assert state.variables["pair"]["n"] >= 0
+
+    def fork(n: int) -> None:
+        child = run.fork(f"f{n}")
+        assert "pair" in child.state.names()
+        child.close()
+        time.sleep(0.01)
+
+    jobs: list[Callable[[int], object]] = [
+        lambda n: variable.update({"n": n}),
+        lambda n: variable.get("items").append(n) if n % 50 else variable.get("items").clear(),
+        lambda n: run.flush(),
+        lambda n: run.snapshot(),
+        look,
+        fork,
+    ]
+    threads = [threading.Thread(target=repeat, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "somebody waits for ever"
+    assert failures == []
+    run.flush()
+    assert run.at(run.head).variables["pair"] == variable.get_json()
+    assert store.verify() == []
 
 
 # --- failing commits ---------------------------------------------------------------------------
