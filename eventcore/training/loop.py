@@ -258,6 +258,7 @@ class Fit:
             options.max_concurrency, self.listeners,
         )  # fmt: skip
         self.listeners.on_test_end(dict(logs))
+        self._note_errors(self.trainer.last_errors)
         if self.trainer.last_count:
             await self.optimizer.record_validation(self.variables, logs["reward"], self.trainer.last_count)
         found = {f"val_{name}": value for name, value in logs.items()}
@@ -324,6 +325,7 @@ class Fit:
                 cause=cause,
                 names=self._names.get("minibatch"),
             )
+            self._note_errors([item.error for item in tried if item.error is not None])
             found = [item.reward for item in tried if item.reward is not None]
             if found:
                 await self._count_candidates(step, found)
@@ -349,11 +351,16 @@ class Fit:
                 self._succeeded += 1
             else:
                 self._failed += 1
-                self._failed_now += 1
                 self._first_error = self._first_error or item.error
-                self._first_now = self._first_now or item.error
+                self._note_errors([item.error])
         if not self._succeeded and self._failed >= HOPELESS:
             raise self._hopeless()
+
+    def _note_errors(self, errors: Sequence[BaseException]) -> None:
+        """Count failures of this epoch, those of examples held out among them, to be told at its end."""
+        self._failed_now += len(errors)
+        if errors and self._first_now is None:
+            self._first_now = errors[0]
 
     def _hopeless(self) -> TrainingFailed:
         error = TrainingFailed(

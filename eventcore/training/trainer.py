@@ -47,6 +47,7 @@ class Trainer:
         self.compiled = False
         self._config: dict[str, Any] = {}
         self.last_count = 0
+        self.last_errors: list[BaseException] = []
         self._calls = 0
 
     # --- compile -------------------------------------------------------------------------------
@@ -271,7 +272,7 @@ class Trainer:
         cause: int = 0,
     ) -> dict[str, float]:
         """Return mean reward and metrics over a source, by name, sorted."""
-        measures = self.measures.fresh()
+        measures, self.last_errors = self.measures.fresh(), []
         names = RolloutNames(phase, epoch)
         rewards: list[float] = []
         began = False
@@ -287,6 +288,7 @@ class Trainer:
                 batch, phase, epoch, None, training=False, limit=limit, cause=cause, names=names
             )
             rewards += [item.reward for item in rolled if item.reward is not None]
+            self.last_errors += [item.error for item in rolled if item.error is not None]
             await measures.update(rolled)
             if listeners is not None:
                 listeners.on_test_batch_end(number, {"reward": mean(rewards)})

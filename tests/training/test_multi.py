@@ -278,3 +278,17 @@ def test_counts_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     program.compile(reward="exact_match", optimizer="random_few_shot")
     with pytest.raises(InvalidValue, match=f"{next(iter(options))}="):
         ec.wait(program.fit(*questions(4), verbose=0, **options))
+
+
+def test_failures_among_held_out_examples_are_told_too() -> None:
+    program = program_of(Echo(name="echo"))
+    program.compile(reward="exact_match", optimizer="random_few_shot")
+    held_out = ([Question(key="1", fails=True), Question(key="2")], [Answer(key="1"), Answer(key="2")])
+    with pytest.warns(
+        UserWarning, match="2 examples failed in epoch 0, the first with ValueError: question 1 fails"
+    ):
+        # once in the sample of the only batch, once in the validation
+        history = ec.wait(
+            program.fit(*questions(4), batch_size=4, validation_data=held_out, verbose=0)
+        ).history
+    assert history == {"reward": [1.0], "val_reward": [1.0]}
