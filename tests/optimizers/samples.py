@@ -87,7 +87,7 @@ class Teller(ec.Module):
 
 
 Score = Callable[[int, dict[str, Any]], float]
-"""f(number of the question, what the variables held) -> reward."""
+"""f(number of the question, what the variables held) -> reward; or the name of a reward."""
 
 
 def reward_of(score: Score) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -100,7 +100,7 @@ def reward_of(score: Score) -> Callable[[Any, Any], Awaitable[Any]]:
 
 
 async def program_of(
-    score: Score,
+    score: Score | str,
     optimizer: Optimizer,
     kinds: Kinds,
     used: Callable[[str, int], bool] | None = None,
@@ -109,7 +109,7 @@ async def program_of(
     inputs = ec.Input(data_model=Question)
     outputs = await Teller(kinds, used, name="teller")(inputs)
     program = ec.Program(inputs=inputs, outputs=outputs, name="search", description="Says what it holds.")
-    program.compile(reward=reward_of(score), optimizer=optimizer)
+    program.compile(reward=score if isinstance(score, str) else reward_of(score), optimizer=optimizer)
     return program
 
 
@@ -119,7 +119,7 @@ def questions(numbers: Sequence[int]) -> list[Question]:
 
 
 def train(
-    score: Score,
+    score: Score | str,
     optimizer: Optimizer,
     kinds: Kinds,
     *,

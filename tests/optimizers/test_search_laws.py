@@ -171,7 +171,8 @@ def test_a_reward_that_is_no_finite_number_never_wins(bad: Any) -> None:
 
     with fresh_run(1) as run:
         optimizer = EvolutionaryOptimizer(mutation=any_of_three, selection="random")
-        train(score, optimizer, {"knob": Knob}, seen=12, epochs=2)
+        with pytest.warns(UserWarning, match="failed in epoch"):
+            train(score, optimizer, {"knob": Knob}, seen=12, epochs=2)
         value = run.state.variables["teller/knob"]
         failed = [event for _, event in run.events(kind="RolloutFailed")]
     assert value["value"] == 1
