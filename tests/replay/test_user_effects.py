@@ -91,7 +91,7 @@ def test_what_comes_back_is_decoded_by_the_annotation(run: ec.Run) -> None:
 
     assert model() == Hit(title="a", score=1.0)
     assert struct() == [Row(1), Row(2)]
-    assert nothing() is None  # type: ignore[func-returns-value]
+    assert nothing() is None
     assert bare() == [1, 2]
 
 
