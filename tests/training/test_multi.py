@@ -183,7 +183,7 @@ def test_an_endless_validation_generator_is_read_once_as_far_as_validation_steps
     ec.wait(program.fit(*questions(4), epochs=3, validation_data=endless(), validation_steps=2, verbose=0))
     assert given == 2
     events = program.variables[0].run.events(kind="RolloutsScored")
-    assert [len(r.event.rewards) for r in events if r.event.phase == "validation"] == [6] * 3  # type: ignore[attr-defined]
+    assert [len(r.event.rewards) for r in events if r.event.phase == "validation"] == [6] * 3
 
 
 def test_records_of_a_frozen_variable_are_closed_batch_by_batch_and_its_fields_stay() -> None:

@@ -283,7 +283,7 @@ class Lost(ec.Module):
 
     async def call(self, inputs: Any, training: bool = False) -> Any:
         """Append from a thread of an executor."""
-        record = {"inputs": {}, "outputs": {}, "reward": None}
+        record: dict[str, Any] = {"inputs": {}, "outputs": {}, "reward": None}
         records = self.own.state.get("current_predictions")
         if training:
             await asyncio.get_running_loop().run_in_executor(None, lambda: records.append(record))
