@@ -141,7 +141,8 @@ def proposed_for(run: ec.Run) -> list[int]:
 
 def test_each_variable_is_proposed_for_once_before_any_is_proposed_for_again() -> None:
     with fresh_run(2) as run:
-        kinds = dict.fromkeys(("one", "two", "three", "four"), Knob)
+        names: list[str] = ["one", "two", "three", "four"]
+        kinds = dict.fromkeys(names, Knob)
         optimizer = EvolutionaryOptimizer(mutation=any_of_three)
         train(lambda number, says: says["one"]["value"] / 2, optimizer, kinds, seen=8, epochs=1)
         numbers = proposed_for(run)
