@@ -175,20 +175,16 @@ class Binding:
         Raises:
             UnrecordedMutation: Something changed without an event; the log's value is restored.
         """
-        if self.run.live.has(self.slot.number):
-            suspects = [
-                field
-                for field, exposure in list(self.exposed.items())
-                if _encoded(self.root.get(field)) != exposure.expected(field)
-            ]
-            wrong = self._restore(suspects) if suspects else []
+        with self.run.lock:  # another thread may be changing what is compared here
+            wrong = self._settle() if self.run.live.has(self.slot.number) else []
             # No local name may hold a view here: it would count as somebody else's reference.
-            held = [field for field in self.exposed if _is_held(self.root, field)]
-        else:  # another variable took the place
-            wrong, held = [], []
-        self.exposed = {field: Exposure(self.slot.number, encoder.encode(self.root[field])) for field in held}
-        if not held:
-            self.run.guards.pop(id(self), None)
+            for field in list(self.exposed):
+                if self.run.live.has(self.slot.number) and _is_held(self.root, field):
+                    self.exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
+                else:
+                    del self.exposed[field]
+            if not self.exposed:
+                self.run.guards.pop(id(self), None)
         if wrong:
             raise UnrecordedMutation(
                 f"cannot account for a change of variable {self.path!r}, field{'s' * (len(wrong) > 1)} "
@@ -197,17 +193,21 @@ class Binding:
                 "work on a copy and assign it: values = state.get(field).copy(); …; state.update({field: values})"
             )
 
-    def _restore(self, suspects: list[str]) -> list[str]:
+    def _settle(self) -> list[str]:
         """Give fields the values the log says they have; return those that had others.
 
-        The log is asked, not what was noted: an interrupt may fall between a change and its being noted.
+        The log is asked, not only what was noted: an interrupt may fall between a change and its being noted.
         """
-        with self.run.lock:
-            truth = self.run.folded().slot(self.slot.number).value
-            wrong = [
-                field for field in suspects if _encoded(self.root.get(field)) != _encoded(truth.get(field))
-            ]
-            self.slot.mend(self.root, {**self.root, **{field: truth[field] for field in wrong}})
+        suspects = [
+            field
+            for field, exposure in list(self.exposed.items())
+            if _encoded(self.root.get(field)) != exposure.expected(field)
+        ]
+        if not suspects:
+            return []
+        truth = self.run.folded().slot(self.slot.number).value
+        wrong = [field for field in suspects if _encoded(self.root.get(field)) != _encoded(truth.get(field))]
+        self.slot.mend(self.root, {**self.root, **{field: truth[field] for field in wrong}})
         return wrong
 
 

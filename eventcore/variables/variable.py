@@ -266,7 +266,8 @@ class Variable(Operators):
         if here.overlay is None:
             self._run.live  # noqa: B018 - catches up after an interrupt
         root = self._root if here.overlay is None else self._enter(here, writing=False)
-        copied: dict[str, Any] = plain(root)
+        with self._run.lock:  # another thread may be writing
+            copied: dict[str, Any] = plain(root)
         return copied
 
     def _whole(self) -> dict[str, Any]:
