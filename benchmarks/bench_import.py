@@ -6,8 +6,8 @@ The difference of the two best is judged. None of litellm, hypothesis and rich m
 figure is printed and the benchmark fails.
 
 Names of the package are imported when they are first used, so the import alone says little; the second figure
-also uses the names of the guide's program, which brings asyncio and msgspec in. Defends: at most 100 ms over bare
-Python, for both.
+also uses the names of the guide's program, which brings asyncio, inspect and msgspec in. Defends: at most 100 ms
+over bare Python for the import alone, 150 ms with these names.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def milliseconds(code: str) -> float:
 
 def figures(directory: Path, quick: bool) -> Iterator[Figure]:
     """Yield both figures; nothing is written to `directory`."""
-    for what, code in (
-        ("`import eventcore` over bare Python", "import eventcore"),
-        ("the same, with the names of the guide's program", f"import eventcore as ec; {NAMES}"),
+    for what, code, bound in (
+        ("`import eventcore` over bare Python", "import eventcore", 100),
+        ("the same, with the names of the guide's program", f"import eventcore as ec; {NAMES}", 150),
     ):
         milliseconds(f"{code}; import sys; assert not sys.modules.keys() & set({UNWANTED!r})")
         bare: list[float] = []
@@ -47,7 +47,7 @@ def figures(directory: Path, quick: bool) -> Iterator[Figure]:
             measured=each(ours, "ms"),
             baseline=each(bare, "ms"),
             value=min(ours) - min(bare),
-            bound=100,
+            bound=bound,
             at_least=False,
             unit="ms",
         )

@@ -37,10 +37,12 @@ class Figure:
         """Whether the bound is kept."""
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
-    def row(self) -> str:
+    def row(self, judged: bool = True) -> str:
         """Render as a row of the Markdown table."""
         bound = f"{'≥' if self.at_least else '≤'} {amount(self.bound)} {self.unit}"
         verdict = "met" if self.holds else "**missed**"
+        if not judged:
+            verdict = "not judged"
         value = f"{amount(self.value)} {self.unit}"
         return f"| {self.what} | {self.measured} | {self.baseline or '–'} | {value} | {bound} | {verdict} |"
 
