@@ -158,13 +158,22 @@ class OMEGA(EvolutionaryOptimizer):
             return Rewriter(
                 kind,
                 variable,
-                f"{kind}_{variable.path.replace('/', '_')}_{self.name}",
+                self._name_of(kind, variable),
                 model,
                 self.instructions,
                 temperature,
                 self.reasoning_effort,
                 self.use_chain_of_thought,
             )
+
+    def _name_of(self, kind: str, variable: Variable) -> str:
+        """Return the name of a generator: by the variable's, numbered where two variables share theirs."""
+        taken = {rewriter.generator.name for rewriter in self._rewriters.values()}
+        name, number = f"{kind}_{variable.name}", 0
+        while name in taken:
+            number += 1
+            name = f"{kind}_{variable.name}_{number}"
+        return name
 
     @property
     def variables(self) -> list[Variable]:

@@ -338,8 +338,8 @@ def test_what_it_tells_its_model_is_state_of_the_run_under_names_that_stay() -> 
         state = run.state
     assert names == [
         "omega/iterations_omega",
-        "omega/mutation_teller_knob_omega/state_mutation_teller_knob_omega",
-        "omega/crossover_teller_knob_omega/state_crossover_teller_knob_omega",
+        "omega/mutation_knob/state_mutation_knob",
+        "omega/crossover_knob/state_crossover_knob",
     ]
     assert all(name in state.variables and not state.trainable(name) for name in names)
     assert state.variables[names[1]]["instructions"].startswith("Be brief.\n\n")
