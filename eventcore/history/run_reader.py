@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
@@ -172,6 +172,10 @@ class RunReader(ABC):
         first = self.seq(start) if self.head else 0
         return (change for change in changes(records, pointer, state.sources) if change.seq >= first)
 
+    @overload
+    def cost(self, by: None = None) -> Spending: ...
+    @overload
+    def cost(self, by: str) -> dict[str, Spending]: ...
     def cost(self, by: str | None = None) -> Spending | dict[str, Spending]:
         """Return what the effects of this run cost: a fold over its log, O(n).
 

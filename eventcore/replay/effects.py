@@ -156,7 +156,9 @@ class _Effect:
     def _intend(self, asked: Any, rollout: str | None, variable: int | None) -> Ticket:
         run = self.run
         digest = digest_of([self.kind, asked])[:32]
-        counter = _ordinals.setdefault(run, Counter())
+        counter = _ordinals.get(run)
+        if counter is None:
+            counter = _ordinals[run] = _asked_before(run)
         place = (rollout or "", digest)
         ordinal = counter[place]
         counter[place] += 1
@@ -188,6 +190,15 @@ class _Effect:
         seq = self.run.record(event, len(message) + 32)
         self._recorded = event
         return seq
+
+
+def _asked_before(run: Run) -> Counter[tuple[str, str]]:
+    """Count the requests an earlier process made in this run: a key must never stand for two calls."""
+    asked: Counter[tuple[str, str]] = Counter()
+    for record in run.events(run.first_stored, kind=e.EffectStarted):
+        if isinstance(record.event, e.EffectStarted):
+            asked[(record.event.rollout or "", record.event.digest)] += 1
+    return asked
 
 
 def _stamp(run: Run, cause: int) -> tuple[int, str | None, int]:

@@ -210,7 +210,10 @@ class Fit:
         measures.reset()
         rewards: list[float] = []
         self._leave_frozen()
-        self._names = {phase: RolloutNames(phase, epoch) for phase in ("training", "minibatch")}
+        # By all epochs there were, so that a second fit in this run names its rollouts anew.
+        self._names = {
+            phase: RolloutNames(phase, self.optimizer.epochs) for phase in ("training", "minibatch")
+        }
         with caused_by(cause):
             await self.optimizer.on_epoch_begin(epoch, self.variables)
             self.listeners.on_epoch_begin(epoch, {})
@@ -254,8 +257,8 @@ class Fit:
         options = self.options
         self.listeners.on_test_begin({})
         logs = await self.trainer.score_source(
-            self.validation, "validation", epoch, options.validation_batch_size, options.validation_steps,
-            options.max_concurrency, self.listeners,
+            self.validation, "validation", self.optimizer.epochs, options.validation_batch_size,
+            options.validation_steps, options.max_concurrency, self.listeners,
         )  # fmt: skip
         self.listeners.on_test_end(dict(logs))
         self._note_errors(self.trainer.last_errors)

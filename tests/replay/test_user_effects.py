@@ -230,3 +230,15 @@ def test_a_record_made_in_a_thread_belongs_to_its_rollout(run: ec.Run) -> None:
     assert seen != [threading.current_thread().name]
     (appended,) = run.events(kind="PredictionAppended")
     assert appended.event.rollout == "mine"
+
+
+def test_a_run_continued_in_another_process_goes_on_counting_equal_requests(tmp_path: Path) -> None:
+    @ec.effect
+    def ask(question: str) -> str:
+        return question
+
+    for _ in range(2):
+        with ec.open(tmp_path / "again.lmdb") as store, store.run("r", resume=True) as opened:
+            ask("x")
+            ordinals = [record.event.ordinal for record in opened.events(kind="EffectStarted")]  # type: ignore[attr-defined]
+    assert ordinals == [0, 1]

@@ -178,3 +178,18 @@ def test_records_written_with_update_are_credited_like_appended_ones() -> None:
     ]
     run = program.variables[0].run
     assert run.at(run.head).digest == run.state.digest
+
+
+def test_a_second_fit_in_one_run_names_its_rollouts_anew() -> None:
+    program = program_of(Echo(name="echo"))
+    program.compile(reward=reward_of, optimizer=optimizers.RandomFewShot())
+    batch = [Question(key="1"), Question(key="2")]
+    for _ in range(2):
+        ec.wait(
+            program.fit(
+                batch, [Answer(key=q.key) for q in batch], batch_size=2, validation_split=0, verbose=0
+            )
+        )
+    run = program.variables[0].run
+    rollouts = [record.event.rollout for record in run.events(kind="PredictionAppended")]
+    assert len(set(rollouts)) == 4
