@@ -53,7 +53,7 @@ _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size + _CRC.size
 
 UPCASTERS: dict[tuple[int, int], Callable[[list[Any]], list[Any]]] = {}
-"""(vocabulary version, tag) -> function from that version's array to the present one."""
+"""(vocabulary version, tag) -> function from that version's array, tag first, to the next version's."""
 
 encoder = msgspec.msgpack.Encoder()
 _events_decoder = msgspec.msgpack.Decoder(list[AnyEvent])
@@ -258,10 +258,13 @@ def _decode_upcast(payload: bytes, vocabulary: int) -> list[Event]:
 
 def _upcast(encoded: Any, vocabulary: int) -> Event:
     array = decode_json(encoded) if isinstance(encoded, (bytes, msgspec.Raw)) else encoded
-    for version in range(vocabulary, VOCABULARY):
-        step = UPCASTERS.get((version, array[0]))
-        if step is not None:
-            array = step(array)
+    try:
+        for version in range(vocabulary, VOCABULARY):
+            step = UPCASTERS.get((version, array[0]))
+            if step is not None:
+                array = step(array)
+    except (LookupError, TypeError, ValueError) as error:
+        raise msgspec.ValidationError(f"it is no event of vocabulary {vocabulary} ({error!r})") from error
     return cast(Event, _event_decoder.decode(encoder.encode(array)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 import msgspec
@@ -60,8 +61,8 @@ def _check(reader: Reader, row: RunRow) -> Iterator[tuple[int, str]]:
                 if variable is not None and seq > row.forked_at:
                     seqs.setdefault(variable, []).append(seq)
             position = low + len(events) - 1
-    except CorruptLog as error:
-        yield error.seq or position + 1, str(error)
+    except EventcoreError as error:
+        yield getattr(error, "seq", 0) or position + 1, str(error)
         return
     for seq in waiting:
         yield seq, f"a snapshot stands at seq {seq}, beyond the head {row.head}"
@@ -99,7 +100,8 @@ def _check_index(reader: Reader, row: RunRow, seqs: dict[int, list[int]]) -> Ite
     for variable in sorted(listed | seqs.keys()):
         indexed = index.seqs_of(reader.backend, row.id, variable)
         for chunk in chunks:
-            wanted = [seq for seq in seqs.get(variable, ()) if chunk.first <= seq <= chunk.last]
+            every = seqs.get(variable, [])
+            wanted = every[bisect_left(every, chunk.first) : bisect_right(every, chunk.last)]
             if indexed.get(chunk.last, []) != wanted or (variable in chunk.variables) != bool(wanted):
                 yield (
                     chunk.first,

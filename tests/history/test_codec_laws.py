@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -196,8 +197,49 @@ def test_a_block_with_fewer_events_than_its_header_says_is_refused() -> None:
         codec.split_block(data, header)
 
 
+def tag_of(kind: type[e.Event]) -> int:
+    tag = kind.__struct_config__.tag
+    assert isinstance(tag, int)
+    return tag
+
+
+def upcaster(array: list[Any]) -> list[Any]:
+    """From a vocabulary in which a read had no field name."""
+    tag, moment, rollout, cause, variable = array
+    return [tag, moment, rollout, cause, variable, f"field of {variable}"]
+
+
+def old_block(*arrays: object) -> bytes:
+    return codec.pack_block(1, 1, len(arrays), 1, e.VOCABULARY - 1, msgspec.msgpack.encode(arrays))
+
+
+def test_an_older_vocabulary_is_read_through_its_upcaster(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = tag_of(e.FieldRead)
+    metric = tag_of(e.MetricLogged)
+    monkeypatch.setitem(codec.UPCASTERS, (e.VOCABULARY - 1, read), upcaster)
+    data = old_block([read, 5, None, 0, 3], [metric, 6, "r", 0, "loss", 0.5])
+    expected = [e.FieldRead(5, None, 0, 3, "field of 3"), e.MetricLogged(6, "r", 0, "loss", 0.5)]
+    assert codec.decode_block(data) == expected
+    header = codec.read_header(data)
+    assert [codec.decode_event(raw, header) for raw in codec.split_block(data, header)] == expected
+    assert codec.decode_block(block(A_READ)) == [A_READ]  # the present one is left alone
+
+
+@settings(max_examples=100)
+@given(st.lists(values, max_size=3))
+def test_what_no_upcaster_understands_raises_only_what_is_declared(arrays: list[object]) -> None:
+    key = (e.VOCABULARY - 1, tag_of(e.FieldRead))
+    codec.UPCASTERS[key] = upcaster
+    try:
+        codec.decode_block(old_block(*arrays))
+    except CorruptLog:
+        pass
+    finally:
+        del codec.UPCASTERS[key]
+
+
 def test_tags_of_events_are_never_reused() -> None:
-    tags = [cls.__struct_config__.tag for cls in e.KINDS.values()]
+    tags = [tag_of(cls) for cls in e.KINDS.values()]
     assert len(set(tags)) == len(tags)
 
 
