@@ -145,7 +145,7 @@ def programs(draw: st.DrawFn) -> Any:
     return program
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.data())
 def test_any_program_comes_back_equal_from_every_form(data: st.DataObject) -> None:
     store = ec.open("memory:")

@@ -369,7 +369,7 @@ def train(plan: dict[str, Any], x: list[Question]) -> Any:
     return program
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=trainings, x=examples)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_live_fold_and_snapshot_with_tail_are_one_state_after_any_training(
