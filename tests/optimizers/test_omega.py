@@ -66,17 +66,6 @@ def omega(asked: Asked, **arguments: Any) -> OMEGA:
 # --- what survives -------------------------------------------------------------------------------
 
 
-def test_forty_candidates_are_embedded_once_each() -> None:
-    asked = Asked()
-    with fresh_run(1) as run:
-        train(by_value, omega(asked, population_size=5), {"knob": Knob}, seen=10, epochs=4)
-        added = [event for _, event in run.events(kind="CandidateAdded") if event.equal_to < 0]  # type: ignore[attr-defined]
-    texts = [text for request in asked.texts for text in request]
-    assert len(added) >= 40
-    assert len(asked.texts) <= 4 <= 40, "a request for each epoch, none for what is known"
-    assert len(texts) == len(set(texts)) <= len(added)
-
-
 def test_nothing_is_embedded_while_all_candidates_survive() -> None:
     asked = Asked()
     with fresh_run(1):
