@@ -297,6 +297,36 @@ def test_a_prediction_belongs_to_its_rollout_however_it_is_added(
         ]
 
 
+def test_a_view_of_predictions_held_across_an_await_appends_to_its_own_rollout(url: str) -> None:
+    run = stores.open(url).run("await")
+    variable = note()
+
+    async def work(name: str, turns: int) -> None:
+        with in_rollout(name):
+            held = variable.get("current_predictions")
+            held.append({"of": name, "reward": None})
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if name == "r1":
+                variable.update({"current_predictions": []})
+            for _ in range(3):
+                await asyncio.sleep(0)
+            held.append({"of": name, "reward": None})
+
+    async def both() -> None:
+        await asyncio.gather(work("r1", 2), work("r2", 1), work("r3", 3))
+
+    asyncio.run(both())
+    run.record(e.RewardsAttributed(*run.stamp(), variable.number, [("r3", 0.3), ("r1", 0.1), ("r2", 0.2)]))
+    records = run.at(run.head).variables["note"]["current_predictions"]
+    assert sorted((record["of"], record["reward"]) for record in records) == [
+        ("r1", 0.1),
+        ("r2", 0.2),
+        ("r3", 0.3),
+    ]
+    assert variable.get_json()["current_predictions"] == records
+
+
 def test_threads_that_declare_at_once_get_numbers_of_their_own(url: str) -> None:
     run = stores.open(url).run("threads")
     start = threading.Barrier(8)
