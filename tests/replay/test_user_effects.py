@@ -237,6 +237,7 @@ def test_a_run_continued_in_another_process_goes_on_counting_equal_requests(tmp_
     def ask(question: str) -> str:
         return question
 
+    ordinals: list[int] = []
     for _ in range(2):
         with ec.open(tmp_path / "again.lmdb") as store, store.run("r", resume=True) as opened:
             ask("x")
