@@ -160,13 +160,14 @@ class Binding:
 
     def note(self, event: e.Event, fields: Any) -> None:
         """Take note of a change of some fields (None: of all) that is about to be recorded."""
-        for field, exposure in self.exposed.items():
+        # A copy: another thread's barrier may set the table right meanwhile. The barrier asks the log in the end.
+        for field, exposure in list(self.exposed.items()):
             if fields is None or field in fields:
                 exposure.note(field, event)
 
     def expose_anew(self) -> None:
         """Take what is handed out as it is now: a step of training moved records between fields."""
-        for field in self.exposed:
+        for field in list(self.exposed):
             self.exposed[field] = Exposure(self.slot.number, encoder.encode(self.root[field]))
 
     def check(self) -> None:
