@@ -321,13 +321,25 @@ class Optimizer:
         for variable in trainable_variables:
             self._place_seed(variable)
 
-    def _place_seed(self, variable: Variable) -> None:
-        """Write the next seed candidate that was not tried yet, in an order derived from the run's seed."""
-        count = self._built().peek("seeds").get(variable.path, 0)
+    def seeds_left(self, trainable_variables: Sequence[Variable]) -> bool:
+        """Whether a variable has seed candidates that were not tried yet."""
+        return any(self._next_seed(variable) is not None for variable in trainable_variables)
+
+    def _next_seed(self, variable: Variable) -> int | None:
+        """Return the index of the next seed candidate, in an order derived from the run's seed."""
+        count: int = self._built().peek("seeds").get(variable.path, 0)
         order = list(range(len(variable.peek("seed_candidates"))))
-        if count < len(order):
-            stream(current_run().seed, f"{self.name}/seeds", variable.path).shuffle(order)
-            self.candidates(variable).choose("seed_candidates", order[count], "seed candidate")
+        if count >= len(order):
+            return None
+        stream(current_run().seed, f"{self.name}/seeds", variable.path).shuffle(order)
+        return order[count]
+
+    def _place_seed(self, variable: Variable) -> None:
+        """Write the next seed candidate, if one is left."""
+        index = self._next_seed(variable)
+        if index is not None:
+            self.candidates(variable).choose("seed_candidates", index, "seed candidate")
+            count = self._built().peek("seeds").get(variable.path, 0)
             self._built().record_patch(["seeds"], p.SET, [variable.path, count + 1])
 
     def select_trial(self, kept: Sequence[Trial], rng: Random) -> Trial:

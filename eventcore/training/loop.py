@@ -312,10 +312,12 @@ class Fit:
             # The training rewards judge the combination the batch ran with when nothing is held out; and else,
             # once, the one training began with, so that it can win.
             await self._count_candidates(step, list(scored.values()))
-        await self.optimizer.propose_new_candidates(
-            step, used, [item.example.x for item in rolled], _targets(rolled), [item.output for item in rolled],
-            training=True,
-        )  # fmt: skip
+        if self.held_out is not None or not self.optimizer.seeds_left(self.variables):
+            # With nothing held out a proposal is tried on the next batch; seed candidates have theirs first.
+            await self.optimizer.propose_new_candidates(
+                step, used, [item.example.x for item in rolled], _targets(rolled), [item.output for item in rolled],
+                training=True,
+            )  # fmt: skip
         if self.held_out is not None:
             sample = self._sample(epoch, step, self.held_out)
             tried = await self.trainer.rollouts(

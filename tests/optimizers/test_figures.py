@@ -12,6 +12,7 @@ def test_few_shot_examples_that_work_are_found_in_ten_of_ten_seeds() -> None:
     assert spaces.few_shot_ends(10) == [1.0] * 10
 
 
+@pytest.mark.slow
 def test_a_pair_that_was_right_together_is_what_a_training_ends_with() -> None:
     ends = spaces.pair_ends(20)
     assert all(final_was_evaluated for _, final_was_evaluated, _ in ends)

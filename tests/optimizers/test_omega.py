@@ -354,6 +354,16 @@ def test_a_saved_program_comes_back_with_all_of_its_optimizers_state(suffix: str
         assert again.optimizer.variables[1].get("instructions") == "Do it my way."
 
 
+def test_it_trains_without_held_out_data_too() -> None:
+    asked = Asked()
+    with fresh_run(2) as run:
+        train(by_value, omega(asked, merging_rate=0.5), {"knob": Knob}, seen=20, held_out=0, epochs=2)
+        value = run.state.variables["teller/knob"]
+    best = max(value["best_candidates"], key=lambda entry: float(entry["reward"]))
+    assert len(asked.questions) == 40
+    assert best["reward"] > chance(0) and value["value"] == best["value"]
+
+
 def test_candidates_carry_the_examples_of_their_parent() -> None:
     record = ec.Prediction(inputs={"number": 5}, outputs={}, reward=1.0)
     with fresh_run(0) as run:
