@@ -195,7 +195,7 @@ class Run(RunReader):
         Returns:
             The event.
         """
-        source = self._sources.places.get((id(frame.f_code), frame.f_lasti))
+        source = self._sources.places.get(id(frame.f_code) + frame.f_lasti)
         if source is None:
             source = self.source(size)
         log = self._log
@@ -224,17 +224,22 @@ class Run(RunReader):
         log = self._log
         if log is None:
             return
-        base, pending = log.buffer
-        if self._folded != base + len(pending):
-            self._catch_up(log)
-        if not self.record_reads or log.closed or log.failure is not None:
-            return
-        event = e.FieldRead(time_ns() // 1000, rollout, cause, variable, field)
         with log.lock:
-            log.append(event, 0)
+            base, pending = log.buffer
+            count = len(pending)
+            if self._folded != base + count:
+                self._catch_up(log)
+            if not self.record_reads or log.closed or log.failure is not None:
+                return
+            if not count:
+                log.make_ready(0)
+            pending.append(e.FieldRead(time_ns() // 1000, rollout, cause, variable, field))
             self._folded += 1
-        if log.grown >= self._grow_at:
-            self._grow(log)
+            log.grown += EVENT_OVERHEAD
+        if count % BLOCK_EVENTS == BLOCK_EVENTS - 1:
+            log.urge()
+            if log.grown >= self._grow_at:
+                self._grow(log)
 
     def _grow(self, log: Log) -> None:
         """Take a snapshot when one is due, and hold the caller while the buffer is full."""

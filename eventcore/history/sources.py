@@ -51,19 +51,20 @@ class Sources:
     """The table of source lines of one run, as far as this process has met them.
 
     Attributes:
-        places: (id of a code object, offset in it) -> number of the line; only of the user's code.
+        places: Address of an instruction -> number of the line; only of the user's code. The bytecode lies inside
+            its code object, so the object's id and an offset add up to a number no other live place has.
     """
 
     __slots__ = ("_by_line", "_codes", "places")
 
     def __init__(self, lines: list[str]) -> None:
         self._by_line = {line: number for number, line in enumerate(lines)}
-        self.places: dict[tuple[int, int], int] = {}
+        self.places: dict[int, int] = {}
         self._codes: list[CodeType] = []
 
     def find(self, frame: FrameType) -> int | None:
         """Return the number of the line a frame stands at, None if it is new."""
-        return self.places.get((id(frame.f_code), frame.f_lasti))
+        return self.places.get(id(frame.f_code) + frame.f_lasti)
 
     def learn(self, frame: FrameType) -> tuple[int, str | None]:
         """Return (number, the line in words if it must be recorded first)."""
@@ -73,6 +74,6 @@ class Sources:
         known = self._by_line.get(line)
         number = len(self._by_line) if known is None else known
         self._by_line[line] = number
-        self.places[(id(code), frame.f_lasti)] = number
+        self.places[id(code) + frame.f_lasti] = number
         self._codes.append(code)
         return number, (line if known is None else None)

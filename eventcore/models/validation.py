@@ -140,10 +140,10 @@ class Validator:
         With 0 nothing is said about them: `check_update` decides.
         """
         exact = self._exact
-        size = 0
+        size = SCALAR_SIZE * len(fields)
         for name, value in fields.items():
-            kind = exact.get(name)
-            if type(value) is not kind or type(name) is not str:
+            kind = type(value)
+            if exact.get(name) is not kind or type(name) is not str:
                 return 0
             if kind is str:
                 if not value.isascii():
@@ -154,7 +154,6 @@ class Validator:
                     return 0
             elif kind is float and value - value != 0.0:
                 return 0
-            size += SCALAR_SIZE
         return size
 
     def check_field(self, name: str, value: Any, where: str = "value") -> Any:
