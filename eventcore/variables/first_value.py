@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eventcore.errors import InvalidValue, WrongType
+from eventcore.errors import EventcoreError, InvalidValue, WrongType
 from eventcore.history.values import is_text
 from eventcore.models.conversion import json_of, schema_of
+from eventcore.models.schema import is_model_class
 from eventcore.models.trainable import missing_defaults
 from eventcore.variables.initializers import Empty
 
@@ -33,7 +34,22 @@ def first_value(initializer: Any, data_model: Any, path: str) -> tuple[dict[str,
             raise InvalidValue(
                 f"cannot create variable {path!r} from a dict alone: pass data_model= beside it"
             )
-    return schema_of(source), as_dict(value, f"variable {path!r}")
+    return schema_of(source), completed(source, as_dict(value, f"variable {path!r}"))
+
+
+def completed(source: Any, value: dict[Any, Any]) -> dict[Any, Any]:
+    """Return a value with what the default factories of its data model make for absent fields.
+
+    A JSON schema cannot say a factory, so the validator knows only the plain defaults. A value that does not fit
+    is returned as it is: the validator says what is wrong with it.
+    """
+    if not is_model_class(source) or not isinstance(source, type):
+        return value
+    try:
+        made: dict[Any, Any] = source(**value).get_json()
+    except (EventcoreError, TypeError):
+        return value
+    return {**value, **{field: item for field, item in made.items() if field not in value}}
 
 
 def described(description: object, path: str) -> str:

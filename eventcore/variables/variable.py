@@ -25,7 +25,7 @@ from eventcore.models.operands import Operators
 from eventcore.models.trainable import is_trainable
 from eventcore.models.validation import Validator, validator_for
 from eventcore.variables.binding import Binding, View
-from eventcore.variables.first_value import as_dict, described, first_value, require_defaults
+from eventcore.variables.first_value import as_dict, completed, described, first_value, require_defaults
 from eventcore.variables.scope import check_name, current_path
 from eventcore.variables.staying import Stay
 from eventcore.variables.views import RecordingDict, RecordingList, path_of
@@ -366,7 +366,8 @@ class Variable(Operators):
     def _replace(self, value: Any, origin: str | None) -> None:
         here = current.get(process_scope)
         root = self._enter(here, writing=True)
-        checked = self._validator.check(as_dict(value, self._where), self._where)
+        whole = completed(self.data_model, as_dict(value, self._where))
+        checked = self._validator.check(whole, self._where)
         if here.overlay is not None:
             root.clear()
             root.update(checked)
