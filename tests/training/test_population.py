@@ -294,7 +294,7 @@ def test_a_record_appended_outside_any_example_is_closed_and_said() -> None:
     program = program_of(Lost(name="lost"))
     program.compile(reward="exact_match", optimizer="random_few_shot")
     with pytest.warns(UserWarning, match=r"outside any example .* use asyncio\.to_thread"):
-        ec.wait(program.fit(*questions(6), batch_size=3, validation_split=0, verbose=0))
+        ec.wait(program.fit(*questions(6), batch_size=3, validation_split=0, verbose=0, max_concurrency=1))
     variable = program.trainable_variables[0]
     assert variable.get_json()["predictions"] == variable.get_json()["current_predictions"] == []
 
