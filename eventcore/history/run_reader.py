@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import Spending, costs
+from eventcore.history.races import Race, races
 from eventcore.history.reading import Reader
 from eventcore.history.state import State
 from eventcore.history.timetravel import Change, Difference, changes, differences
@@ -190,6 +191,17 @@ class RunReader(ABC):
         """
         reader = self.reader()
         return costs(reader.events(reader.first_stored(), reader.head()), by)
+
+    def races(self, possible: bool = False) -> list[Race]:
+        """Return lost updates: writes based on a value that another rollout had meanwhile replaced. O(n).
+
+        Args:
+            possible: Also changes in place, through views, of what another rollout changed since the field was
+                read; `certain` is False on them.
+        """
+        reader = self.reader()
+        first, head = reader.first_stored(), reader.head()
+        return list(races(reader.events(first, head), reader.state_at(first - 1), possible))
 
     def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
         """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""
