@@ -23,6 +23,9 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── TracingError (RuntimeError)          a symbolic call could not be carried out
     ├── StaleView (RuntimeError)             a write through a view whose value was replaced
     ├── UnrecordedMutation (RuntimeError)    a container was changed behind the recording views
+    ├── Diverged (RuntimeError)              code run again did something its log does not say
+    ├── CallInDoubt (RuntimeError)           a call that may have been made is not made again
+    ├── BusyTask (RuntimeError)              a task of a run never waits, so nothing can be delivered
     ├── BudgetExceeded (RuntimeError)        a call would go beyond the run's budget; it was not made
     ├── TrainingFailed (RuntimeError)        every example of a training failed; the first cause is chained
     ├── InsideRunningLoop (RuntimeError)     `ec.wait` inside a running event loop
@@ -149,6 +152,26 @@ class InsideRunningLoop(EventcoreError, RuntimeError):
 
 class Unavailable(EventcoreError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class Diverged(EventcoreError, RuntimeError):
+    """Code that was run again did something else than its log says.
+
+    Attributes:
+        divergence: What was recorded and what was done instead, an `eventcore.replay.Divergence`.
+    """
+
+    def __init__(self, message: str, divergence: object = None) -> None:
+        super().__init__(message)
+        self.divergence = divergence
+
+
+class CallInDoubt(EventcoreError, RuntimeError):
+    """A call had left when the run was killed, and the run was resumed with `in_doubt="fail"`."""
+
+
+class BusyTask(EventcoreError, RuntimeError):
+    """A task of a run keeps itself ready for ever, so that no outcome can be delivered."""
 
 
 class ModelFailed(EventcoreError, RuntimeError):

@@ -435,6 +435,7 @@ class EffectFailed(Event, frozen=True, array_like=True, gc=False, tag=34):
         input_tokens: Tokens of requests that were answered, unusably.
         output_tokens: Tokens of those answers.
         cost: What they cost, in US dollars.
+        raised: Module and name of the error's class, by which a replay finds it among those there are.
     """
 
     error: str
@@ -444,6 +445,7 @@ class EffectFailed(Event, frozen=True, array_like=True, gc=False, tag=34):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
+    raised: str = ""
 
 
 class MetricLogged(Event, frozen=True, array_like=True, gc=False, tag=35):
@@ -451,6 +453,40 @@ class MetricLogged(Event, frozen=True, array_like=True, gc=False, tag=35):
 
     name: str
     value: float
+
+
+class EffectReused(Event, frozen=True, array_like=True, gc=False, tag=36):
+    """The answer was taken from the run this one was forked from; `cause` is the seq of its `EffectStarted`.
+
+    Attributes:
+        answer: What came back then.
+        model: Which model answered.
+        input_tokens: Tokens of the request, not paid again.
+        output_tokens: Tokens of the answer, not paid again.
+        cost: What it cost then, in US dollars: saved.
+        origin: Name of the run it was taken from.
+        origin_seq: Seq of the outcome there.
+    """
+
+    answer: Any
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    origin: str
+    origin_seq: int
+
+
+class StateRestored(Event, frozen=True, array_like=True, gc=False, tag=37):
+    """A resumed run takes back what its interrupted process did last. `apply` replaces the whole state.
+
+    Attributes:
+        seq: Seq whose state this is.
+        state: That state, encoded as in a snapshot.
+    """
+
+    seq: int
+    state: bytes
 
 
 AnyEvent = (
@@ -489,6 +525,8 @@ AnyEvent = (
     | EffectCompleted
     | EffectFailed
     | MetricLogged
+    | EffectReused
+    | StateRestored
 )
 """The closed union. The codec decodes exactly these."""
 

@@ -8,6 +8,7 @@ live state and no log; it sees what is durable.
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -22,12 +23,14 @@ from eventcore.history import events as e
 from eventcore.history.log import BLOCK_EVENTS, EVENT_OVERHEAD, SMALL, Log
 from eventcore.history.pieces import in_pieces
 from eventcore.history.reading import Reader
+from eventcore.history.rerun import Replaying
 from eventcore.history.run_reader import Record as Record
 from eventcore.history.run_reader import RunReader
 from eventcore.history.run_reader import variable_path as variable_path
 from eventcore.history.scope import Scope, current, process_scope
 from eventcore.history.snapshots import SNAPSHOT_FLOOR, due
 from eventcore.history.sources import Sources, user_frame
+from eventcore.history.startup import run_facts
 from eventcore.history.state import State, VariableState, apply, encode_state, fold, merge, size_of
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ class Run(RunReader):
         budget: What may be spent, or None.
         guards: Checked at every barrier.
         owners: The variable objects that live here, by path.
+        replaying: While the run's code is run again over its log, what compares the two; else None.
     """
 
     def __init__(self, store: Store, reader: Reader, log: Log | None, live: State, seed: int) -> None:
@@ -82,6 +86,8 @@ class Run(RunReader):
         self.owners: dict[str, weakref.ref[Any]] = {}
         self._declared: set[str] = set()
         self.started_at = -1
+        self.replaying: Replaying | None = None
+        self.host_tasks: weakref.WeakSet[Any] = weakref.WeakSet()
 
     # --- identity ------------------------------------------------------------------------------
 
@@ -120,12 +126,16 @@ class Run(RunReader):
 
     @property
     def head(self) -> int:
-        """Seq of the last appended event, durable or not."""
+        """Seq of the last appended event, durable or not; in a replay, of the last one the code has come to."""
+        if self.replaying is not None:
+            return self.replaying.position
         return self._log.head if self._log is not None else self.store.reader(self.number).head()
 
     @property
     def durable(self) -> int:
         """Seq of the last acknowledged event: it survives a kill and a power cut (on a durable backend)."""
+        if self.replaying is not None:
+            return self.replaying.position
         return self._log.durable if self._log is not None else self.store.reader(self.number).head()
 
     @property
@@ -170,6 +180,8 @@ class Run(RunReader):
             log = self._writing_log()
         base, pending = log.buffer
         if self._folded != base + len(pending):
+            if self.replaying is not None:
+                return self.replaying.record(event)
             self._catch_up(log)
         with log.lock:
             seq = log.append(event, size)
@@ -206,6 +218,9 @@ class Run(RunReader):
             base, pending = log.buffer
             count = len(pending)
             if self._folded != base + count:
+                if self.replaying is not None:
+                    self.replaying.record(event)
+                    return event
                 self._catch_up(log)
             if not count or size > SMALL or log.failure is not None or log.closed:
                 log.make_ready(size)
@@ -228,6 +243,13 @@ class Run(RunReader):
             base, pending = log.buffer
             count = len(pending)
             if self._folded != base + count:
+                if self.replaying is not None:
+                    if not self.record_reads or self.replaying.read(
+                        e.FieldRead(time_ns() // 1000, rollout, cause, variable, field)
+                    ):
+                        return
+                    base, pending = log.buffer
+                    count = len(pending)
                 self._catch_up(log)
             if not self.record_reads or log.closed or log.failure is not None:
                 return
@@ -265,7 +287,7 @@ class Run(RunReader):
     def _catch_up(self, log: Log) -> None:
         """Make the live state agree with the log after an interrupt between append and apply."""
         with log.lock:
-            if self._folded != log.head:
+            if self._folded != log.head and self.replaying is None:
                 self._live.absorb(self.folded())
                 self._folded = log.head
 
@@ -290,7 +312,7 @@ class Run(RunReader):
             size: Bytes of the event it is for: one that is too large is refused before its line is recorded.
         """
         frame = user_frame(1)
-        if frame is None:
+        if frame is None or self.replaying is not None:
             return -1
         number = self._sources.find(frame)
         if number is not None:
@@ -327,6 +349,8 @@ class Run(RunReader):
         """Make everything durable that still can be, and return the durable head: enough for reading."""
         if self._log is None:
             return self.head
+        if self.replaying is not None:
+            return self.replaying.position
         if self._log.closed or self._log.failure is not None:
             return self._log.durable
         return self._log.flush()
@@ -349,13 +373,67 @@ class Run(RunReader):
         if log.durable < seq and log.failure is not None:
             raise log.failure
 
+    def settlement(self, seq: int) -> bool | Exception:
+        """Whether `seq` is durable; the failure if it never will be."""
+        log = self._log
+        if log is None or log.durable >= seq:
+            return True
+        return log.failure or False
+
+    def when_durable(self, seq: int, callback: Callable[[], None]) -> None:
+        """Call `callback`, from any thread, once `seq` is durable or never will be."""
+        self._writing_log().when_durable(seq, callback)
+
     async def barrier(self) -> int:
-        """Make everything appended so far durable without blocking the event loop; otherwise like `flush`."""
+        """Make everything appended so far durable without blocking the event loop; otherwise like `flush`.
+
+        The task goes on when all other tasks of the run are blocked, so that the order in which they go on does
+        not depend on how long a commit takes.
+        """
+        from eventcore.replay.dispatcher import dispatcher_of
+
         for guard in list(self.guards.values()):
             guard.check()
         head = self.head
-        await self.settled(head)
+        await dispatcher_of(self).committed(head)
         return head
+
+    def record_start(self, resumed: bool, **more: Any) -> int:
+        """Record that the run is open for writing from here on."""
+        facts = {**run_facts(), "resumed": resumed, **more}
+        return self.record(e.RunStarted(time_ns() // 1000, None, 0, self.seed, facts), 512)
+
+    def note_host_tasks(self) -> None:
+        """Take note of the tasks that were there before the run: they are none of its own."""
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is not None and asyncio._get_running_loop() is not None:
+            self.host_tasks.update(asyncio.all_tasks() - {asyncio.current_task()})
+
+    # --- running the code again ----------------------------------------------------------------
+
+    def begin_replay(self, replaying: Replaying, state: State) -> None:
+        """Have the code compared with what is recorded, from `state` on, and nothing appended."""
+        self.replaying = replaying
+        self._live.absorb(state)
+        self._folded = -1
+
+    @property
+    def replayed_state(self) -> State:
+        """The live state while the code is run again: as of the event it has come to."""
+        return self._live
+
+    def end_replay(self, restored: e.StateRestored | None = None) -> None:
+        """Go on at the end of the log. The caller holds `lock` and has folded all of it into the live state.
+
+        Args:
+            restored: Appended first: takes back what an interrupted process left behind last.
+        """
+        log = self._writing_log()
+        if restored is not None:
+            log.append(restored, len(restored.state))
+        self.replaying = None
+        self._folded = log.head
+        self._sources = Sources(self._live.sources)
 
     def snapshot(self) -> int:
         """Store a snapshot now and return the seq it stands at, durable."""
@@ -447,12 +525,21 @@ class Run(RunReader):
         with self._log.lock:
             return self.live.copy()
 
-    def fork(self, name: str | None = None, at: int | str | None = None) -> Run:
+    def fork(
+        self,
+        name: str | None = None,
+        at: int | str | None = None,
+        *,
+        reuse: bool = True,
+        resume: bool = False,
+    ) -> Run:
         """Start a run that shares this one's events up to a seq and never writes into this one.
 
         Args:
             name: Name of the new run; None for `<name>-fork`, numbered when taken.
             at: Seq to fork at; None for the head.
+            reuse: Whether requests that equal one this run made after `at` are answered from its log, unpaid.
+            resume: Go on with the fork of that name if there is one, by a replay of the code from here on.
 
         Returns:
             The new run, open for writing, not current: use `with`.
@@ -468,7 +555,7 @@ class Run(RunReader):
                 f"cannot fork run {self.name!r} at seq {wanted}: its log ends at {self.head}; "
                 f"pass at <= {self.head}, or omit it to fork at the head"
             )
-        return self.store.start_fork(self, name, self.seq(wanted))
+        return self.store.start_fork(self, name, self.seq(wanted), reuse=reuse, resume=resume)
 
     def program(self, at: int | str | None = None) -> Any:
         """Return the program this run declared, with the values it had, callable.
@@ -524,6 +611,8 @@ class Run(RunReader):
         """Make everything durable and give up writing. Reading goes on working. Idempotent."""
         if self._log is None or self._log.closed:
             return
+        if self.replaying is not None:
+            self.replaying.finish()
         try:
             self.flush()
         finally:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -13,12 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import Spending, costs
+from eventcore.history.exporting import export
+from eventcore.history.positions import Labelled, moves
+from eventcore.history.positions import resolve as resolve_position
 from eventcore.history.races import Race, races
 from eventcore.history.reading import Reader
 from eventcore.history.state import State
 from eventcore.history.timetravel import Change, Difference, changes, differences
 
 if TYPE_CHECKING:
+    from eventcore.history.bisecting import Predicate, Turn
+    from eventcore.history.blame_view import Blame
     from eventcore.history.store import Store
 
 
@@ -83,19 +89,14 @@ class RunReader(ABC):
         return self.store.reader(self.number).first_stored()
 
     def seq(self, position: int | str) -> int:
-        """Resolve a seq given as a number or as a label.
+        """Resolve a seq given as a number, a label, "epoch:2", "epoch:2/step:5" (their ends) or a time.
 
         Raises:
-            InvalidValue: Not a number from 0 to the head.
-            NotFound: No such label.
+            InvalidValue: Not a number from 0 to the head, or no time.
+            NotFound: No such label, epoch or step.
         """
-        if isinstance(position, str) and not position.isdecimal():
-            labels = self.state.labels
-            if position not in labels:
-                raise NotFound(
-                    f"cannot find label {position!r} in run {self.name!r}; it has: {', '.join(labels) or 'none'}"
-                )
-            return labels[position]
+        if isinstance(position, str) and not position.isdecimal() and not position.startswith("-"):
+            position = resolve_position(self, position)
         known = isinstance(position, (int, str)) and not isinstance(position, bool)
         found, head = int(position) if known else -1, self.head
         if not 0 <= found <= head:
@@ -125,7 +126,7 @@ class RunReader(ABC):
             NotFound: No such variable.
         """
         reader = self.reader()
-        head = reader.head()
+        head = min(reader.head(), self.head)  # code that is run again sees what it has come to
         first = max(1, self.seq(start)) if head else 1
         last = head if stop is None else min(self.seq(stop), head)
         wanted = _kind(kind)
@@ -202,6 +203,78 @@ class RunReader(ABC):
         reader = self.reader()
         first, head = reader.first_stored(), reader.head()
         return list(races(reader.events(first, head), reader.state_at(first - 1), possible))
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,
+        start: int | str = 1,
+        stop: int | str | None = None,
+    ) -> int:
+        """Write events as a table, one row each (`exporting.COLUMNS`), and return how many. O(n), in little memory.
+
+        Args:
+            path: A file; `.jsonl` for JSON lines, `.parquet` for Parquet (needs pyarrow). It appears when complete.
+            format: "jsonl" or "parquet", whatever the suffix.
+            start: First seq.
+            stop: Last seq, included; None for the head.
+
+        Raises:
+            InvalidValue: A suffix or format that is not known, or a seq that is not there.
+            Unavailable: pyarrow is not installed.
+        """
+        reader = self.reader()
+        last = reader.head() if stop is None else self.seq(stop)
+        first = max(1, self.seq(start)) if self.head else 1
+        return export(reader, path, format, max(first, reader.first_stored()), last)
+
+    def blame(
+        self, variable: Any, pointer: str = "", span: tuple[int, int] | str | None = None, at: int | str | None = None
+    ) -> Blame:
+        """Return who wrote a place of a variable: the event behind every word and every other part of it.
+
+        Goes backwards through the variable's own events until all owners are found.
+
+        Args:
+            variable: A Variable, its path, or its name where unique.
+            pointer: JSON pointer into the value; `""` for the whole of it.
+            span: Only these characters of a text, (start, end), or the words themselves.
+            at: As of which seq; None for the newest event.
+
+        Raises:
+            NotFound: No such variable, nothing at the pointer, or the words do not occur.
+            InvalidValue: A seq that is not there, a span outside the text.
+        """
+        from eventcore.history.blame_view import blame
+
+        return blame(self, variable_path(variable), pointer, span, at)
+
+    def bisect(self, predicate: Predicate, start: int | str = 1, stop: int | str | None = None) -> Turn:
+        """Return the first seq from which on a predicate of the state says what it says at the end.
+
+        Folds at most ceil(log2 n) + 1 states of n.
+
+        Args:
+            predicate: Given a State; true or false, or None where it cannot be answered.
+            start: The oldest state to ask about.
+            stop: The newest; None for the head.
+
+        Raises:
+            NotFound: It never turns.
+            InvalidValue: It raised, or a seq that is not there.
+        """
+        from eventcore.history.bisecting import Bisection
+
+        last = self.head if stop is None else self.seq(stop)
+        return Bisection(self.at, predicate, max(1, self.seq(start)), last).run()
+
+    def labels(self, name: str | None = None) -> list[Labelled]:
+        """Return how labels were set and moved, oldest first; `run.state.labels` is where they are now.
+
+        Args:
+            name: Only this label; None for all.
+        """
+        return moves(self, name)
 
     def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
         """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""

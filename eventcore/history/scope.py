@@ -24,9 +24,10 @@ class Scope:
         rollout: Identity of the rollout, or None.
         cause: Seq of the causing event, 0 for none.
         overlay: While a graph is traced, scratch values by variable; nothing is recorded then.
+        effect: Name of the effect whose call is under way here, or None. What it does is no part of the run.
     """
 
-    __slots__ = ("cause", "overlay", "rollout", "run", "token")
+    __slots__ = ("cause", "effect", "overlay", "rollout", "run", "token")
 
     def __init__(
         self,
@@ -34,11 +35,13 @@ class Scope:
         rollout: str | None = None,
         cause: int = 0,
         overlay: dict[Any, Any] | None = None,
+        effect: str | None = None,
     ) -> None:
         self.run = run
         self.rollout = rollout
         self.cause = cause
         self.overlay = overlay
+        self.effect = effect
         self.token: Token[Scope] | None = None  # what undoes it, for a run used in a `with` statement
 
 
@@ -82,13 +85,19 @@ def in_run(run: Run) -> Any:
 def in_rollout(rollout: str, cause: int = 0) -> Any:
     """Context manager: events inside belong to `rollout`."""
     here = scope()
-    return _entered(Scope(current_run(), rollout, cause or here.cause, here.overlay))
+    return _entered(Scope(current_run(), rollout, cause or here.cause, here.overlay, here.effect))
 
 
 def caused_by(seq: int) -> Any:
     """Context manager: events inside name `seq` as their cause."""
     here = scope()
-    return _entered(Scope(current_run(), here.rollout, seq, here.overlay))
+    return _entered(Scope(current_run(), here.rollout, seq, here.overlay, here.effect))
+
+
+def in_effect(name: str) -> Any:
+    """Context manager: inside, the call of an effect is under way."""
+    here = scope()
+    return _entered(Scope(current_run(), here.rollout, here.cause, here.overlay, name))
 
 
 def tracing() -> Any:
@@ -98,13 +107,13 @@ def tracing() -> Any:
     """
     here = scope()
     overlay = here.overlay if here.overlay is not None else {}
-    return _entered(Scope(here.run, here.rollout, here.cause, overlay))
+    return _entered(Scope(here.run, here.rollout, here.cause, overlay, here.effect))
 
 
 def for_real() -> Any:
     """Context manager: leave a tracing for a moment (a module's `build` declares its variables for real)."""
     here = scope()
-    return _entered(Scope(here.run, here.rollout, here.cause, None))
+    return _entered(Scope(here.run, here.rollout, here.cause, None, here.effect))
 
 
 def in_tracing() -> bool:

@@ -457,6 +457,7 @@ _HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.ProgramDeclared: _program,
     e.TrackerLocked: _locked,
     e.LabelSet: _label,
+    e.StateRestored: lambda state, event: state.absorb(decode_state(event.state)),
 }
 _ON_SLOTS: list[tuple[type[e.Event], Callable[[VariableState, Any], None]]] = [
     (e.RewardsAttributed, population.attributed),

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from eventcore.errors import (
@@ -33,9 +33,9 @@ from eventcore.history.index import Indexer
 from eventcore.history.log import Committer, Log
 from eventcore.history.ownership import describe_self, is_alive, is_self
 from eventcore.history.reading import Reader
+from eventcore.history.rerun import rerun_here
 from eventcore.history.run import Run
 from eventcore.history.scope import process_scope
-from eventcore.history.startup import run_facts
 from eventcore.history.state import State
 from eventcore.history.transfer import copy_events
 from eventcore.history.urls import canonical_url, open_backend
@@ -43,6 +43,7 @@ from eventcore.history.values import is_text
 from eventcore.history.verify import Finding, verify_run
 
 DEFAULT_NAME = "run"
+IN_DOUBT = ("retry", "fail", "ask")
 MEMORY_LIMIT = 64 * 1024 * 1024
 """Bytes of events the in-memory default run keeps before older ones are folded into a snapshot."""
 
@@ -70,6 +71,9 @@ def open(
         InvalidValue: The URL names nothing known.
         StorageError: It cannot be opened, is damaged, or is from a newer version.
     """
+    rerun = rerun_here()
+    if rerun is not None and (taken := rerun.open(canonical_url(url))) is not None:
+        return taken
     backend = open_backend(url, read_only=read_only, force=force, **options)
     return Store(backend, canonical_url(url))
 
@@ -118,8 +122,13 @@ class Store:
         resume: bool = False,
         record_reads: bool = True,
         budget: Any = None,
+        in_doubt: str = "retry",
     ) -> Run:
-        """Start a run, or go on with one, and make it current for the process.
+        """Start a run, or resume one, and make it current for the process.
+
+        A resumed run is replayed: the same script does again what it did, and recorded answers are given to it
+        instead of calls. Where the log ends it goes on for real. To go on at the end of a log without the code
+        that wrote it, use `reopen`.
 
         Args:
             name: Its name; None for "run". A taken name starts `name-2`, and says so on stderr.
@@ -127,6 +136,8 @@ class Store:
             resume: Go on with the run of that name if there is one.
             record_reads: Whether reads of variables are events.
             budget: What effects may spend: US dollars, or a dict of `cost`, `tokens` and `calls`; None for no limit.
+            in_doubt: What to do with calls that had left when the run was killed, and may have been paid: "retry",
+                "fail" (they raise `CallInDoubt`) or "ask" (at the terminal).
 
         Returns:
             The run. In a `with` statement it is current inside the block only.
@@ -138,21 +149,40 @@ class Store:
         wanted = DEFAULT_NAME if name is None else name
         _check_name(wanted)
         limits_of(budget)
+        if in_doubt not in IN_DOUBT:
+            raise InvalidValue(f"cannot treat calls in doubt by {in_doubt!r}: pass one of {', '.join(IN_DOUBT)}")
+        rerun = rerun_here()
+        if rerun is not None and (taken := rerun.run(self, wanted)) is not None:
+            return self._made_current(taken, record_reads, budget)
         self._require_open("start a run in")
         row = self.backend.run(wanted)
         if row is not None and resume:
-            found = self._resume(row)
+            found = self._resume(row, seed, in_doubt)
         else:
             found = self._start(wanted, seed)
             if found.name != wanted:
                 _say(f"run {wanted!r} exists; this one is {found.name!r}")
+        return self._made_current(found, record_reads, budget)
+
+    def _made_current(self, found: Run, record_reads: bool, budget: Any) -> Run:
         found.record_reads = record_reads
         found.budget = budget
         if process_scope.run is not found:
             found.before = process_scope.run
             process_scope.run = found
         found.started_at = found.head
+        found.note_host_tasks()
         return found
+
+    def reopen(self, name: str) -> Run:
+        """Open a run for writing at its head, without the code that wrote it; it is not made current.
+
+        Raises:
+            NotFound: There is no such run.
+            StoreBusy: A living process is writing it.
+        """
+        self._require_open("open a run of")
+        return self._claimed(self.row(name), lambda row: self._writer(row, resumed=True))
 
     def _start(self, name: str, seed: int | None) -> Run:
         chosen = _seed if seed is None else _checked_seed(seed)
@@ -183,7 +213,18 @@ class Store:
         """What two handles of one store have in common, and a store and its backup have not."""
         return self._backend.log_id, os.path.realpath(self.url.partition(":")[2])
 
-    def _resume(self, row: RunRow) -> Run:
+    def _resume(self, row: RunRow, seed: int | None, in_doubt: str) -> Run:
+        from eventcore.replay.resuming import resume
+
+        recorded = lineage.seed_of(row)
+        if seed is not None and _checked_seed(seed) != recorded:
+            raise InvalidValue(
+                f"cannot resume run {row.name!r} with seed {seed}: it was started with seed {recorded}; pass that "
+                "one or none, or start another run"
+            )
+        return self._claimed(row, lambda taken: resume(self.opened(taken, State()), in_doubt))
+
+    def _claimed(self, row: RunRow, opened: Callable[[RunRow], Run]) -> Run:
         mine = self._open_here(row.id)
         if mine is not None and mine.usable:
             return mine
@@ -193,30 +234,58 @@ class Store:
                 f"wait for it, stop it, read the run with store[{row.name!r}], or fork it"
             )
         try:
-            return self._writer(self.backend.claim(row.id, describe_self(), row.epoch), resumed=True)
+            taken = self.backend.claim(row.id, describe_self(), row.epoch)
         except ConcurrentAppend as error:
             raise StoreBusy(
                 f"cannot resume run {row.name!r}: another process took it meanwhile ({error})"
             ) from error
+        return opened(taken)
 
-    def start_fork(self, parent: Run, name: str | None, at: int) -> Run:
+    def start_fork(
+        self, parent: Run, name: str | None, at: int, *, reuse: bool = True, resume: bool = False
+    ) -> Run:
         """Start a fork; `Run.fork` is the door to it."""
         if name is not None:
             _check_name(name)
+        rerun = rerun_here()
+        if rerun is not None and (taken := rerun.fork(parent, name, at)) is not None:
+            return taken
         self._require_open("fork a run of")
+        if name is not None and (row := self.backend.run(name)) is not None:
+            return self._same_fork(row, parent, at, resume)
         seed = lineage.seed_of(self.row(parent.number))
         wanted = name if name is not None else f"{parent.name}-fork"
-        if name is not None and name in self:
-            raise DuplicateName(f"cannot fork to {name!r} in {self.url}: the name is taken; choose another")
-        return self._writer(self._create(wanted, seed, parent.number, at), resumed=False)
+        row = self._create(wanted, seed, parent.number, at)
+        fork = self.opened(row, Reader(self.backend, row.id).state_at(row.head))
+        pinned = {"run": parent.number, "name": parent.name, "from": at, "head": parent.head}
+        fork.record_start(resumed=False, **({"reuse": pinned} if reuse else {}))
+        return fork
+
+    def _same_fork(self, row: RunRow, parent: Run, at: int, resume: bool) -> Run:
+        """Resume the fork that has the wanted name, if it is the one that is meant."""
+        if not resume:
+            raise DuplicateName(
+                f"cannot fork to {row.name!r} in {self.url}: the name is taken; choose another, or pass resume=True"
+            )
+        if (row.parent, row.forked_at) != (parent.number, at):
+            raise DuplicateName(
+                f"cannot resume {row.name!r} as a fork of run {parent.name!r} at {at}: it is something else; "
+                "choose another name"
+            )
+        from eventcore.replay.resuming import resume as resumed
+
+        return self._claimed(row, lambda taken: resumed(self.opened(taken, State()), "retry", from_fork=True))
 
     def _writer(self, row: RunRow, resumed: bool) -> Run:
+        run = self.opened(row, Reader(self.backend, row.id).state_at(row.head))
+        run.record_start(resumed=resumed)
+        return run
+
+    def opened(self, row: RunRow, state: State) -> Run:
+        """Return a run object for a row this process holds, with a live state; nothing is recorded."""
         reader = Reader(self.backend, row.id)
-        state = reader.state_at(row.head)
-        seed = lineage.seed_of(row)
-        run = Run(self, reader, Log(self.backend, row, self._committer, _indexer(reader, row)), state, seed)
-        self._runs[row.id] = run
-        run.record(e.RunStarted(*run.stamp(), seed=seed, facts={**run_facts(), "resumed": resumed}), 512)
+        log = Log(self.backend, row, self._committer, _indexer(reader, row))
+        run = self._runs[row.id] = Run(self, reader, log, state, lineage.seed_of(row))
         return run
 
     def _free_name(self, name: str) -> str:

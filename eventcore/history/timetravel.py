@@ -208,6 +208,11 @@ def differences(a: State, b: State, variable: str | None = None) -> list[Differe
     return found
 
 
+def value_differences(a: Any, b: Any) -> list[Difference]:
+    """Compare two JSON values."""
+    return list(_compare("", "", a, b))
+
+
 def variable_known(state: State, variable: str) -> bool:
     """Whether a path or unique name stands for a variable of a state."""
     try:

@@ -3,7 +3,7 @@
 Before the call leaves, its intent is durable; before the program continues, its outcome is. Intents made
 together share a commit, and so do outcomes that arrive together. An effect's key is its rollout, the digest
 of its request and how many equal requests the rollout made before: never a name, a batch position or the
-order of arrival.
+order of arrival. In a replay the answer comes from the log, in a fork from its parent where it can.
 """
 
 from __future__ import annotations
@@ -12,52 +12,27 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 
-from eventcore.errors import TracingError
+from eventcore.errors import InvalidValue, TracingError
 from eventcore.history import events as e
 from eventcore.history.run import Run
-from eventcore.history.scope import current_run, scope
+from eventcore.history.scope import current_run, in_effect, scope
 from eventcore.history.state import digest_of, size_of
 from eventcore.history.values import canonical
+from eventcore.replay.outcomes import Outcome, Ticket, class_name, outcome_of, raised_by
+from eventcore.replay.reuse import pool_of
 from eventcore.replay.secrets import redacted, redacted_text
 from eventcore.replay.spending import begun, ended
+from eventcore.replay.waiting import OutcomeEvent, Wait
 
+if TYPE_CHECKING:
+    from eventcore.replay.replayer import Replayer
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What an effect came back with.
-
-    Attributes:
-        answer: A JSON value.
-        model: Which model answered, "" if that means nothing.
-        input_tokens: Tokens of the request, 0 if unknown.
-        output_tokens: Tokens of the answer, 0 if unknown.
-        cost: US dollars, 0.0 if unknown.
-        attempts: Requests sent, retries included.
-    """
-
-    answer: Any
-    model: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0.0
-    attempts: int = 1
-
-
-class Ticket(msgspec.Struct, frozen=True):
-    """An effect under way.
-
-    Attributes:
-        seq: Seq of its `EffectStarted`.
-        key: Stable identity: rollout, digest, ordinal. Providers that take one get it as idempotency key.
-    """
-
-    seq: int
-    key: str
-
+__all__ = ["Effect", "Outcome", "Ticket", "perform", "perform_now"]
 
 _ordinals: WeakKeyDictionary[Run, Counter[tuple[str, str]]] = WeakKeyDictionary()
 _warned: WeakKeyDictionary[Run, bool] = WeakKeyDictionary()
@@ -71,7 +46,7 @@ async def perform(
     variable: int | None = None,
     paid: bool = False,
 ) -> Outcome:
-    """Carry out one effect and return its outcome once it is durable.
+    """Carry out one effect and return its outcome once it is durable and it is this task's turn.
 
     Args:
         kind: "language_model", "embedding", or the name of a user's effect.
@@ -85,20 +60,15 @@ async def perform(
 
     Raises:
         TracingError: Inside a traced call.
+        InvalidValue: Inside the call of another effect.
         BudgetExceeded: The run's budget is spent; the call did not leave.
         SchemaMismatch: The request or the answer is no JSON value.
         StorageError: The intent could not be made durable; the call did not leave.
+        Diverged: The code is run again, and its log has another request here.
     """
-    under_way = _Effect(kind, request, variable, paid)
-    with under_way:
-        await under_way.run.settled(under_way.ticket.seq)
-        try:
-            outcome = under_way.completed(await call(under_way.ticket))
-        except Exception as error:
-            await under_way.run.settled(under_way.failed(error))
-            raise
-        await under_way.run.settled(under_way.outcome_seq)
-    return outcome
+    effect = Effect(kind, request, variable, paid)
+    with effect:
+        return await Wait(effect, call).outcome()
 
 
 def perform_now(
@@ -110,21 +80,40 @@ def perform_now(
     paid: bool = False,
 ) -> Outcome:
     """Carry out one effect of a plain function; otherwise like `perform`. Blocks while it is made durable."""
-    under_way = _Effect(kind, request, variable, paid)
-    with under_way:
-        under_way.run.settle()
+    effect = Effect(kind, request, variable, paid)
+    with effect:
+        recorded = effect.recorded()
+        if recorded is not None:
+            effect.ended_by = recorded
+            if isinstance(recorded, e.EffectFailed):
+                raise raised_by(recorded)
+            return outcome_of(recorded)
+        effect.run.settle()
         try:
-            outcome = under_way.completed(call(under_way.ticket))
+            with in_effect(kind):
+                answered = call(effect.ticket)
+            _, effect.ended_by, outcome = effect.completed(answered)
         except Exception as error:
-            under_way.failed(error)
-            under_way.run.settle()
+            _, effect.ended_by = effect.failed(error)
+            effect.run.settle()
             raise
-        under_way.run.settle()
+        effect.run.settle()
     return outcome
 
 
-class _Effect:
-    """One effect from intent to outcome, whoever waits for the commits."""
+class Effect:
+    """One effect from intent to outcome, whoever waits for it.
+
+    Attributes:
+        kind: What it is.
+        run: The run it belongs to.
+        ticket: Its place and key.
+        paid: Whether it costs money.
+        replayer: What its outcome is taken from while the code is run again, else None.
+        reused: The recorded answer of an equal request of the parent, else None.
+        reused_seq: Where that was recorded here.
+        ended_by: Its outcome, once the program has it.
+    """
 
     def __init__(self, kind: str, request: dict[str, Any], variable: int | None, paid: bool) -> None:
         here = scope()
@@ -132,28 +121,38 @@ class _Effect:
             raise TracingError(
                 f"cannot perform effect {kind!r} while a graph is traced: placeholders have no answer"
             )
+        if here.effect is not None:
+            raise InvalidValue(
+                f"cannot perform effect {kind!r} inside effect {here.effect!r}: that one is answered from the log when "
+                "the run is replayed, and this one would never be asked; call it outside, and pass its answer in"
+            )
         self.kind = kind
         self.run = run = current_run()
+        self.paid = paid
         if paid and not run.store.backend.durable:
             _warn_once(run)
         asked = canonical(redacted(request), f"the request of {kind}")
+        self.ticket = Ticket(0, "")
+        self.ended_by: OutcomeEvent | None = None
+        self.reused: e.EffectReused | None = None
+        self.reused_seq = 0
         begun(run)
-        self._recorded: e.Event | None = None
-        self.outcome_seq = 0
         try:
-            self.ticket = self._intend(asked, here.rollout, variable)
+            self._intend(asked, here.rollout, variable)
         except BaseException:
             ended(run, None)
             raise
+        replaying: Any = run.replaying
+        self.replayer: Replayer | None = replaying
         self._began = time.monotonic_ns()
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *_: object) -> None:
-        ended(self.run, self._recorded)
+        ended(self.run, self.ended_by)
 
-    def _intend(self, asked: Any, rollout: str | None, variable: int | None) -> Ticket:
+    def _intend(self, asked: Any, rollout: str | None, variable: int | None) -> None:
         run = self.run
         digest = digest_of([self.kind, asked])[:32]
         counter = _ordinals.get(run)
@@ -164,21 +163,44 @@ class _Effect:
         counter[place] += 1
         source = run.source()
         event = e.EffectStarted(*run.stamp(), self.kind, digest, ordinal, asked, variable, source)
-        return Ticket(run.record(event, size_of(asked) + 64), f"{place[0]}#{digest}#{ordinal}")
+        seq = run.record(event, size_of(asked) + 64)
+        self._asked = event
+        self.ticket = Ticket(seq, f"{place[0]}#{digest}#{ordinal}")
+        if run.replaying is None:
+            self.reuse()
 
-    def completed(self, outcome: Outcome) -> Outcome:
-        """Record the outcome and return it with its answer as canonical JSON."""
+    def reuse(self) -> bool:
+        """Take the answer of an equal request of the parent, and record so, if there is one."""
+        pool = pool_of(self.run)
+        found = None if pool is None else pool.take(self._asked)
+        if found is None:
+            return False
+        moment, _, _ = self.run.stamp()
+        self.reused = msgspec.structs.replace(
+            found, time=moment, rollout=self._asked.rollout, cause=self.ticket.seq
+        )
+        self.reused_seq = self.run.record(self.reused, size_of(found.answer) + 64)
+        return True
+
+    def recorded(self) -> OutcomeEvent | None:
+        """Return the outcome of a plain function's effect if it need not be called."""
+        found = None if self.replayer is None else self.replayer.take(self)
+        if found is None and self.replayer is not None:
+            self.reuse()
+        return self.reused if found is None else found
+
+    def completed(self, outcome: Outcome) -> tuple[int, e.EffectCompleted, Outcome]:
+        """Record the outcome; return its seq, its event, and it with its answer as canonical JSON."""
         answer = canonical(outcome.answer, f"the answer of {self.kind}")
         event = e.EffectCompleted(
             *_stamp(self.run, self.ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
             float(outcome.cost), (time.monotonic_ns() - self._began) // 1000, outcome.attempts,
         )  # fmt: skip
-        self.outcome_seq = self.run.record(event, size_of(answer))
-        self._recorded = event
-        return msgspec.structs.replace(outcome, answer=answer)
+        seq = self.run.record(event, size_of(answer))
+        return seq, event, msgspec.structs.replace(outcome, answer=answer)
 
-    def failed(self, error: Exception) -> int:
-        """Record that the call failed for good and return the seq of that."""
+    def failed(self, error: BaseException) -> tuple[int, e.EffectFailed]:
+        """Record that the call failed for good, and return the seq and event of that."""
         attempts: int = getattr(error, "attempts", 1)
         message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
         latency = (time.monotonic_ns() - self._began) // 1000
@@ -186,14 +208,16 @@ class _Effect:
         event = e.EffectFailed(
             *_stamp(self.run, self.ticket.seq), kind, message, latency, attempts,
             getattr(error, "input_tokens", 0), getattr(error, "output_tokens", 0), getattr(error, "cost", 0.0),
+            class_name(error),
         )  # fmt: skip
-        seq = self.run.record(event, len(message) + 32)
-        self._recorded = event
-        return seq
+        return self.run.record(event, len(message) + 64), event
 
 
 def _asked_before(run: Run) -> Counter[tuple[str, str]]:
-    """Count the requests an earlier process made in this run: a key must never stand for two calls."""
+    """Count the requests made before in this run: a key must never stand for two calls.
+
+    Code that is run again makes them anew, so only what lies before it counts.
+    """
     asked: Counter[tuple[str, str]] = Counter()
     for record in run.events(run.first_stored, kind=e.EffectStarted):
         if isinstance(record.event, e.EffectStarted):

@@ -1,0 +1,229 @@
+"""The dispatcher: tasks of a run wait for outcomes, and get them one at a time, in one order.
+
+Tasks of a run share its state, so the order in which they go on is part of the run. One outcome is delivered,
+the run's own tasks go on until all of them are blocked, then the next one is delivered: when recording and when
+replaying alike. Outcomes are delivered in the order of their events; what waits for a commit only is delivered
+before any of them, in the order of asking.
+
+A task is blocked when nothing of it lies in the loop's ready queue. Tasks of the host application, and what an
+effect does while it is under way, are not the run's own and hold nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+import msgspec
+
+from eventcore.errors import BusyTask
+from eventcore.history.run import Run
+from eventcore.history.scope import Scope, current, process_scope
+
+PASS_LIMIT = 100_000
+"""Passes of the loop during which a run's task may keep itself ready while outcomes wait for it to block."""
+
+CALM_PASSES = 16
+"""Passes without an event that count as blocked in a loop whose ready queue cannot be looked into."""
+
+Deliver = Callable[[], None]
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """Something that lets a task go on.
+
+    Attributes:
+        seq: Event that must be durable first.
+        deliver: Called in the loop, in the run's own context.
+        refuse: Called instead when the event cannot be made durable.
+    """
+
+    seq: int
+    deliver: Deliver
+    refuse: Callable[[BaseException], None]
+
+
+class Dispatcher:
+    """Delivers to the tasks of one run in one event loop.
+
+    Args:
+        run: The run.
+        loop: Its loop, running.
+    """
+
+    def __init__(self, run: Run, loop: asyncio.AbstractEventLoop) -> None:
+        self.run = run
+        self.loop = loop
+        self._commits: deque[Delivery] = deque()  # waits for a commit, nothing else
+        self._outcomes: deque[Delivery] = deque()
+        self._scheduled = self._waiting = False
+        self._passes = self._calm = self._seen_head = 0
+        # Tasks of the host that were there before the run: in a process-wide run nothing else tells them apart.
+        self._hosts: WeakSet[asyncio.Task[Any]] = run.host_tasks
+        # What the queue is looked at in: not the run's own context, or the dispatcher would see itself.
+        self.context = contextvars.copy_context()
+        self.context.run(current.set, Scope(run, effect="dispatcher"))
+
+    # --- what others hand over ---------------------------------------------------------------------
+
+    async def committed(self, seq: int) -> None:
+        """Return once `seq` is durable and it is this task's turn."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._commits.append(Delivery(seq, lambda: _resolve(future, None), lambda error: _fail(future, error)))
+        self.wake()
+        await future
+
+    def arrived(self, delivery: Delivery) -> None:
+        """Take an outcome whose event is recorded; it is delivered when its turn comes. In the loop's thread."""
+        self._outcomes.append(delivery)
+        self.wake()
+
+    def start(
+        self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context
+    ) -> asyncio.Task[None]:
+        """Start what an effect does, outside the run's own tasks.
+
+        Args:
+            work: What it does.
+            name: Name of the effect.
+            context: Where it was asked for; a copy that nobody else uses.
+        """
+        here = context.get(current) or process_scope
+        context.run(current.set, Scope(self.run, here.rollout, here.cause, None, name))
+        return self.loop.create_task(work, context=context)
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Call something soon, in the loop's thread. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(work, context=self.context)
+
+    # --- turns -------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Look again, soon. In the loop's thread."""
+        if not self._scheduled and not self._waiting:
+            self._scheduled = True
+            self.loop.call_soon(self._turn, context=self.context)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        replaying = self.run.replaying
+        if not self._commits and not self._outcomes and replaying is None:
+            return
+        busy = self._busy()
+        if busy is not None:
+            self._pass_by(busy)
+            return
+        self._passes = 0
+        queue = self._commits or self._outcomes
+        if queue:
+            self._hand_out(queue)
+        elif replaying is not None:
+            replaying.blocked(self)
+
+    def _hand_out(self, queue: deque[Delivery]) -> None:
+        delivery = queue[0]
+        settlement = self.run.settlement(delivery.seq)
+        if settlement is False:
+            self._waiting = True
+            self.run.when_durable(delivery.seq, self._durable)
+            return
+        queue.popleft()
+        if settlement is True:
+            delivery.deliver()
+        else:
+            delivery.refuse(settlement)
+        self.wake()
+
+    def _durable(self) -> None:
+        def go_on() -> None:
+            self._waiting = False
+            self.wake()
+
+        self.call(go_on)
+
+    def _pass_by(self, busy: str) -> None:
+        """Let the run's tasks go on; one that never blocks is told so in place of an outcome."""
+        self._passes += 1
+        if self._passes <= PASS_LIMIT:
+            self.wake()
+            return
+        self._passes = 0
+        error = BusyTask(
+            f"cannot deliver an outcome to the tasks of run {self.run.name!r}: {busy} has kept itself ready for "
+            f"{PASS_LIMIT} passes of the event loop and never waited; await an effect, a queue or ec.sleep() in it, "
+            "or start it outside the run"
+        )
+        for queue in (self._commits, self._outcomes):
+            while queue:
+                queue.popleft().refuse(error)
+        if self.run.replaying is not None:
+            self.run.replaying.stuck(error)
+
+    # --- who is busy -------------------------------------------------------------------------------
+
+    def _busy(self) -> str | None:
+        """Name what of the run is ready to go on, None if all its tasks are blocked."""
+        ready: Any = getattr(self.loop, "_ready", None)
+        if ready is None:
+            return self._restless()
+        for handle in ready:
+            if not handle.cancelled() and self.is_own(handle._context, handle._callback):
+                return _named(handle._callback)
+        return None
+
+    def _restless(self) -> str | None:
+        """Whether anything happened in the last passes: all that can be known of a loop without a ready queue."""
+        head = self.run.head
+        self._calm = self._calm + 1 if head == self._seen_head else 0
+        self._seen_head = head
+        if self._calm < CALM_PASSES:
+            return "a task"
+        self._calm = 0
+        return None
+
+    def is_own(self, context: contextvars.Context, callback: Any) -> bool:
+        here = context.get(current)
+        if here is None:
+            return process_scope.run is self.run and getattr(callback, "__self__", None) not in self._hosts
+        return here.effect is None and (here.run or process_scope.run) is self.run
+
+
+def _named(callback: Any) -> str:
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        coroutine: Any = task.get_coro()
+        return f"task {task.get_name()!r} ({getattr(coroutine, '__qualname__', coroutine)})"
+    return f"callback {getattr(callback, '__qualname__', callback)!s}"
+
+
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+_dispatchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Run, Dispatcher]] = (
+    WeakKeyDictionary()
+)
+
+
+def dispatcher_of(run: Run) -> Dispatcher:
+    """Return the dispatcher of a run in the running loop."""
+    loop = asyncio.get_running_loop()
+    of_loop = _dispatchers.get(loop)
+    if of_loop is None:
+        of_loop = _dispatchers[loop] = WeakKeyDictionary()
+    found = of_loop.get(run)
+    if found is None:
+        found = of_loop[run] = Dispatcher(run, loop)
+    return found

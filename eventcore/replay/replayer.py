@@ -1,0 +1,356 @@
+"""The replayer: compares what code does, when it is run again, with the log of the run, event by event.
+
+It stands in for the end of the log (`eventcore.history.rerun.Replaying`). What the code does must be the next
+recorded event; outcomes of effects are handed out where they are recorded; what came from outside (an edit, a
+label, an opening of the run) happens again at its seq. Reads may be more or fewer. What happens at the first
+divergence, and where the log ends, the subclasses say: a resumed run goes on for real, a replay is over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from eventcore.errors import Diverged
+from eventcore.history import events as e
+from eventcore.history.run import Run
+from eventcore.history.state import State, apply
+from eventcore.replay.divergence import Divergence, divergence, same
+from eventcore.replay.outcomes import CANCELLED
+from eventcore.replay.stillness import busy_threads, has_timers, is_still
+
+if TYPE_CHECKING:
+    from eventcore.replay.dispatcher import Dispatcher
+    from eventcore.replay.effects import Effect
+    from eventcore.replay.waiting import OutcomeEvent, Wait
+
+FROM_OUTSIDE = (e.RunStarted, e.SourceSeen, e.LabelSet, e.EditedFromOutside, e.StateRestored)
+"""Events that are not the code's own doing."""
+
+OUTCOMES = (e.EffectCompleted, e.EffectFailed, e.EffectReused)
+
+PATIENCE = 10.0
+"""Seconds in which a thread, or whatever the code waits for besides effects, may bring it to the next event."""
+
+POLL = 0.002
+
+ENDING_KINDS = (
+    e.EffectCompleted, e.EffectFailed, e.EffectReused, e.RolloutFailed, e.CandidateChosen, e.TrainEnded, e.FieldRead,
+    e.SourceSeen,
+)  # fmt: skip
+"""What an interrupted process may still record before it ends."""
+
+
+class Replayer:
+    """Compares code with the log of its run.
+
+    Args:
+        run: The run, with a live state that is not in use yet.
+        first: Seq of the first event to compare; the state before it is the live state's.
+        last: Last seq; what is recorded later does not count.
+
+    Attributes:
+        run: The run.
+        position: Seq of the last recorded event the code has come to.
+        last: Last recorded seq.
+        effects: Effects answered from the log.
+        added_reads: Reads the log does not have.
+        missing_reads: Reads only the log has.
+    """
+
+    def __init__(self, run: Run, first: int, last: int) -> None:
+        self.run = run
+        self.position = first - 1
+        self.last = last
+        self.effects = self.added_reads = self.missing_reads = 0
+        self._reader = run.store.reader(run.number)
+        self._coming: deque[tuple[int, e.Event]] = deque()
+        self._source: Iterator[tuple[int, e.Event]] = self._reader.events(first, last)
+        self._waits: dict[int, Wait] = {}
+        self._turn = threading.Condition(run.lock)
+        self._error: Diverged | None = None
+        self._still_since: tuple[int, float] | None = None
+
+    def begin(self, state: State) -> None:
+        """Take the place of the log's end."""
+        self.run.begin_replay(self, state)
+        with self._turn:
+            self._take_from_outside()
+
+    # --- what the code does --------------------------------------------------------------------
+
+    def record(self, event: e.Event) -> int:
+        """Take what the code does as the next recorded event and return that one's seq.
+
+        Raises:
+            Diverged: It is not.
+        """
+        with self._turn:
+            since = time.monotonic()
+            while True:
+                if self.run.replaying is not self:
+                    return self.run.record(event)
+                self._require_intact()
+                self._take_outcomes()
+                coming = self._peek()
+                if coming is None:
+                    self.ended(event)
+                    continue
+                if same(coming[1], event):
+                    return self._consumed(event)
+                if not self._others_may_come(since):
+                    self._leave(coming, event)
+
+    def read(self, event: e.FieldRead) -> bool:
+        """Take note of a read; False if the log is at its end and the run goes on for real."""
+        with self._turn:
+            if self.run.replaying is not self:
+                return False
+            self._require_intact()
+            self._take_outcomes(reads=True)
+            skipped: list[tuple[int, e.Event]] = []
+            while (coming := self._peek(reads=True)) is not None and isinstance(coming[1], e.FieldRead):
+                if same(coming[1], event):
+                    self.missing_reads += len(skipped)
+                    self._consumed(coming[1])
+                    return True
+                skipped.append(self._coming.popleft())
+            self._coming.extendleft(reversed(skipped))
+            if coming is None and not skipped:
+                self.ended(event)
+                return self.run.replaying is self
+            self.added_reads += 1
+            return True
+
+    def expect(self, wait: Wait) -> None:
+        """Hand the outcome of an effect to `wait` when the log comes to it."""
+        with self._turn:
+            if self.run.replaying is not self:
+                self.launch(wait)
+                return
+            self._waits[wait.effect.ticket.seq] = wait
+        wait.dispatcher.wake()
+
+    def forget(self, wait: Wait) -> None:
+        """Expect nothing for a wait that was cancelled, unless its outcome is recorded before that."""
+        with self._turn:
+            if self.run.replaying is self and self._error is None:
+                self._take_outcomes()
+            self._waits.pop(wait.effect.ticket.seq, None)
+
+    def take(self, effect: Effect) -> OutcomeEvent | None:
+        """Return the recorded outcome of a plain function's effect; None if the call has to be made."""
+        with self._turn:
+            since = time.monotonic()
+            while True:
+                if self.run.replaying is not self:
+                    return self.doubtful(effect)
+                self._require_intact()
+                self._take_outcomes()
+                coming = self._peek()
+                if coming is None:
+                    self.ended(None)
+                    continue
+                seq, event = coming
+                if isinstance(event, OUTCOMES) and event.cause == effect.ticket.seq:
+                    self._consumed(event)
+                    self.effects += 1
+                    return event
+                if not self._others_may_come(since):
+                    self._leave(coming, None, f"the code waits for the outcome of {effect.kind!r}, which is not there")
+
+    # --- what the dispatcher says ----------------------------------------------------------------
+
+    def blocked(self, dispatcher: Dispatcher) -> None:
+        """All tasks of the run wait: hand out the next outcome, or see why there is none."""
+        with self._turn:
+            if self._error is not None or self.run.replaying is not self:
+                return
+            before = self.position
+            self._take_outcomes()
+            if self.position != before:
+                dispatcher.wake()
+                return
+            coming = self._peek()
+            if not self._waits:
+                return
+            if coming is None:
+                self.ended(None)
+                return
+            self._look_again(dispatcher, coming)
+
+    def _look_again(self, dispatcher: Dispatcher, coming: tuple[int, e.Event]) -> None:
+        """Nothing can be handed out: a timer, a thread or a connection of the code's own may be what it waits for."""
+        now = time.monotonic()
+        if self._still_since is None or self._still_since[0] != self.position:
+            self._still_since = (self.position, now)
+        if has_timers(dispatcher):
+            self._still_since = (self.position, now)
+        elif is_still(dispatcher) or now - self._still_since[1] > PATIENCE:
+            try:
+                self._leave(coming, None, "the code waits, and nothing that it waits for is recorded next")
+            except Diverged:
+                return  # those who wait have been told
+            dispatcher.wake()
+            return
+        dispatcher.loop.call_later(POLL, dispatcher.wake, context=dispatcher.context)
+
+    def stuck(self, error: Exception) -> None:
+        """A task of the run never waits: those that wait for outcomes are told so."""
+        with self._turn:
+            self._refuse_all(error)
+
+    def _refuse_all(self, error: Exception) -> None:
+        waits, self._waits = list(self._waits.values()), {}
+        for wait in waits:
+            wait.arrived = True
+            wait.refuse(error)
+
+    # --- what is recorded --------------------------------------------------------------------------
+
+    def _peek(self, reads: bool = False) -> tuple[int, e.Event] | None:
+        """The next recorded event, None at the end; reads are passed over unless asked for."""
+        while True:
+            if not self._coming:
+                found = next(self._source, None)
+                if found is None:
+                    return None
+                self._coming.append(found)
+            coming = self._coming[0]
+            if reads or not isinstance(coming[1], e.FieldRead):
+                return coming
+            self.missing_reads += 1
+            self._consumed(coming[1])
+
+    def _consumed(self, event: e.Event) -> int:
+        """The code has come to the next recorded event: `event` is that one or equal to it."""
+        seq, _ = self._coming.popleft()
+        apply(self.run.replayed_state, event)
+        self.position = seq
+        self._take_from_outside()
+        self._turn.notify_all()
+        return seq
+
+    def _take_from_outside(self) -> None:
+        while (coming := self._peek(reads=True)) is not None and isinstance(coming[1], FROM_OUTSIDE):
+            self._coming.popleft()
+            apply(self.run.replayed_state, coming[1])
+            self.position = coming[0]
+
+    def _take_outcomes(self, reads: bool = False) -> None:
+        """Hand the outcomes that are recorded next to those who wait for them, passing over reads or not."""
+        while (coming := self._peek(reads)) is not None:
+            seq, event = coming
+            if not isinstance(event, OUTCOMES) or is_cancelled(event):
+                return
+            wait = self._waits.pop(event.cause, None)
+            if wait is None:
+                return
+            self._consumed(event)
+            self.effects += 1
+            wait.arrive(seq, event)
+
+    def _others_may_come(self, since: float) -> bool:
+        """Wait for another thread to come to the next event; False if there is none, or it took too long."""
+        left = since + PATIENCE - time.monotonic()
+        if left <= 0 or not busy_threads():
+            return False
+        before = self.position
+        self._turn.wait(min(left, 0.05))
+        return self.position != before or busy_threads()
+
+    # --- leaving the log -----------------------------------------------------------------------
+
+    def _require_intact(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _leave(self, coming: tuple[int, e.Event], event: e.Event | None, reason: str = "") -> None:
+        """Stop at a divergence, unless what follows in the log is only how an interrupted process ended."""
+        if self.may_pass_ending(coming):
+            return
+        found = divergence(coming[0], coming[1], event, self.rest(), reason)
+        self._error = self.diverged(found)
+        self._refuse_all(self._error)
+        raise self._error
+
+    def rest(self) -> Iterator[tuple[int, e.Event]]:
+        """What is recorded after the present position."""
+        return self._reader.events(self.position + 1, self.last)
+
+    def may_pass_ending(self, coming: tuple[int, e.Event]) -> bool:
+        """Pass over the end of an interrupted process, where the run was resumed behind it before."""
+        for seq, event in self.rest():
+            if isinstance(event, e.StateRestored) and event.seq == self.position:
+                self.pass_to(seq)
+                return True
+            if not is_ending(event):
+                return False
+        return False
+
+    def pass_to(self, seq: int) -> None:
+        """Skip recorded events up to `seq`; outcomes among them reach those who wait."""
+        while (coming := self._peek(reads=True)) is not None and coming[0] <= seq:
+            self._coming.popleft()
+            self.position = coming[0]
+            self._hand_over(coming)
+        self._take_from_outside()
+        self._turn.notify_all()
+
+    def _hand_over(self, coming: tuple[int, e.Event]) -> None:
+        seq, event = coming
+        if isinstance(event, OUTCOMES) and not is_cancelled(event):
+            wait = self._waits.pop(event.cause, None)
+            if wait is not None:
+                wait.arrive(seq, event)
+
+    def waiting(self) -> list[Wait]:
+        """Those who wait for an outcome, in the order of asking."""
+        return [self._waits[seq] for seq in sorted(self._waits)]
+
+    @property
+    def broken(self) -> bool:
+        """Whether the code left the log."""
+        return self._error is not None
+
+    def next_seq(self) -> int | None:
+        """Seq of the next recorded event that is no read, None at the end. The caller holds the run's lock."""
+        coming = self._peek()
+        return None if coming is None else coming[0]
+
+    # --- for subclasses --------------------------------------------------------------------------
+
+    def ended(self, event: e.Event | None) -> None:
+        """The log is at its end and the code goes on, with `event` if it is known."""
+        raise self.diverged(divergence(self.last + 1, None, event, ()))
+
+    def diverged(self, found: Divergence) -> Diverged:
+        """Say that the code left the log, and return what it gets to hear."""
+        return Diverged(str(found), found)
+
+    def doubtful(self, effect: Effect) -> None:
+        """Decide about a call that had left, whose outcome is not recorded; raise to refuse it."""
+
+    def launch(self, wait: Wait) -> None:
+        """Make a call for which nothing is recorded."""
+        wait.start()
+
+    def finish(self) -> None:
+        """The code has ended."""
+
+
+def is_cancelled(event: e.Event) -> bool:
+    """Whether an outcome is the program's own doing: it gave up waiting."""
+    return isinstance(event, e.EffectFailed) and event.error == CANCELLED
+
+
+def is_ending(event: e.Event) -> bool:
+    """Whether an event is one an interrupted process may have ended with."""
+    if isinstance(event, e.TrainEnded):
+        return event.reason not in ("done", "stopped")
+    if isinstance(event, e.RolloutFailed):
+        return event.error == CANCELLED
+    return isinstance(event, ENDING_KINDS)

@@ -1,0 +1,146 @@
+"""Resuming a run: a replay that goes on for real where the log ends.
+
+The same script runs again. What it did is compared with the log, recorded answers are given to it instead of
+calls, and from the end of the log on its run is written like any other. Calls that had left when the run was
+killed are in doubt: they may have been paid. Only they are ever made twice.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from eventcore.errors import CallInDoubt, Diverged
+from eventcore.history import events as e
+from eventcore.history.run import Run
+from eventcore.history.state import encode_state
+from eventcore.replay.divergence import Divergence, say
+from eventcore.replay.effects import Effect
+from eventcore.replay.replayer import Replayer, is_ending
+from eventcore.replay.waiting import Wait
+
+
+def resume(run: Run, in_doubt: str = "retry", *, from_fork: bool = False) -> Run:
+    """Have a run replayed by the code that follows.
+
+    Args:
+        run: Opened for writing, with an empty live state.
+        in_doubt: "retry", "fail" or "ask".
+        from_fork: Whether the code starts where the run was forked, not at the first event.
+    """
+    last = run.store.reader(run.number).head()
+    forked_at = (run.forked_at or 0) if from_fork else 0
+    if last <= forked_at:
+        run.record_start(resumed=False)  # killed before anything was durable
+        return run
+    state = run.store.reader(run.number).state_at(forked_at)
+    Resumption(run, forked_at + 1, last, in_doubt).begin(state)
+    return run
+
+
+class Resumption(Replayer):
+    """A replay that goes on for real.
+
+    Args:
+        run: The run.
+        first: Seq of the first event to compare.
+        last: Seq of the last event.
+        in_doubt: What to do with calls that had left: "retry", "fail" or "ask".
+    """
+
+    def __init__(self, run: Run, first: int, last: int, in_doubt: str) -> None:
+        super().__init__(run, first, last)
+        self._policy = in_doubt
+
+    def ended(self, event: e.Event | None) -> None:
+        """Go on for real."""
+        self._go_on(None)
+
+    def _go_on(self, restored: e.StateRestored | None) -> None:
+        waits = self.waiting()
+        self.run.end_replay(restored)
+        self.run.record_start(resumed=True)
+        doubt = f", {len(waits)} calls in doubt" if waits else ""
+        say(
+            f"run {self.run.name!r} goes on at seq {self.position}: {self.effects} answers were taken from its log"
+            f"{doubt}"
+        )
+        for wait in waits:
+            wait.dispatcher.call(lambda wait=wait: self.launch(wait))
+
+    def launch(self, wait: Wait) -> None:
+        """Make a call that may have been made before, if the policy says so."""
+        effect = wait.effect
+        if effect.reuse():
+            wait.arrive_reused()
+            return
+        try:
+            self.doubtful(effect)
+        except CallInDoubt as error:
+            seq, event = effect.failed(error)
+            wait.arrive(seq, event, error=error)
+        else:
+            wait.start()
+
+    def doubtful(self, effect: Effect) -> None:
+        """Raise if a call in doubt is not to be made again."""
+        if self._policy == "retry" or (self._policy == "ask" and _wanted(effect)):
+            return
+        raise CallInDoubt(
+            f"cannot tell whether call {effect.ticket.key} ({effect.kind}) of run {self.run.name!r} was made: the run "
+            f"was killed after seq {effect.ticket.seq} and before its answer was recorded; "
+            'resume with in_doubt="retry" to make it again'
+        )
+
+    def may_pass_ending(self, coming: tuple[int, e.Event]) -> bool:
+        """Pass over the end of an interrupted process: it is taken back and the run goes on before it."""
+        if super().may_pass_ending(coming):
+            return True
+        rest = list(self.rest())
+        ended = [event for _, event in rest if isinstance(event, e.TrainEnded)]
+        if not ended or not all(is_ending(event) for _, event in rest):
+            return False
+        kept = self.position
+        self.pass_to(self.last)
+        state = encode_state(self.run.replayed_state)
+        self._go_on(e.StateRestored(*self.run.stamp(), kept, state))
+        return True
+
+    def diverged(self, found: Divergence) -> Diverged:
+        """Say which command would accept what the code does now."""
+        run = self.run
+        return Diverged(
+            f"cannot resume run {run.name!r}: its code {found}\n"
+            "The run is unchanged. To accept the change and pay only for the calls it changes:\n"
+            f"  eventcore fork {run.store.url} {run.name} NEW --at {found.seq - 1} -- python {' '.join(sys.argv)}",
+            found,
+        )
+
+    def finish(self) -> None:
+        """Say what became of a resumption that came to no new event."""
+        if self.broken:
+            return
+        with self.run.lock:
+            left = self.next_seq()
+        name = self.run.name
+        if left is None:
+            say(
+                f"run {name!r} had finished at seq {self.last}: nothing was done again, {self.effects} answers were "
+                "taken from its log"
+            )
+        else:
+            say(
+                f"run {name!r}: the script ended at seq {self.position} and its log goes on to {self.last}; "
+                "nothing was changed"
+            )
+
+
+def _wanted(effect: Effect) -> bool:
+    """Ask the person at the terminal; nobody there means no."""
+    if not sys.stdin or not sys.stdin.isatty():
+        return False
+    sys.stderr.write(
+        f"eventcore: call {effect.ticket.key} ({effect.kind}) may have been made and paid before the run was killed.\n"
+        "eventcore: make it again? [y/N] "
+    )
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,45 @@
+"""Whether anything besides recorded outcomes can still bring code that is run again to its next event.
+
+Timers, connections and threads of one's own lie outside what a replay promises, but they are waited for where
+they can be seen: only when nothing is left to wait for is a missing event missing at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eventcore.replay.dispatcher import Dispatcher
+
+
+def has_timers(dispatcher: Dispatcher) -> bool:
+    """Whether a timer of the run's own tasks is still to come (`asyncio.sleep`)."""
+    timers: list[Any] = list(getattr(dispatcher.loop, "_scheduled", ()))
+    return any(
+        not timer.cancelled() and dispatcher.is_own(timer._context, timer._callback) for timer in timers
+    )
+
+
+def is_still(dispatcher: Dispatcher) -> bool:
+    """Whether no connection and no thread can bring anything either."""
+    selector: Any = getattr(dispatcher.loop, "_selector", None)
+    # One file is the loop's own, by which threads wake it.
+    return selector is not None and len(selector.get_map() or ()) <= 1 and not busy_threads()
+
+
+def busy_threads() -> bool:
+    """Whether there are threads, besides this one and the engine's own, that are not waiting for work."""
+    here, frames = threading.current_thread(), sys._current_frames()
+    return any(
+        thread is not here and not thread.name.startswith("eventcore-") and not _is_parked(frames.get(thread.ident))
+        for thread in threading.enumerate()
+    )
+
+
+def _is_parked(frame: Any) -> bool:
+    """Whether a thread is a pool's that waits for work, or has just ended."""
+    if frame is None:
+        return True
+    return frame.f_code.co_name == "_worker" and frame.f_code.co_filename.endswith("thread.py")
