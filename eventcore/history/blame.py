@@ -1,0 +1,338 @@
+"""Who wrote this: for every word of a text, and every other part of a value, the event that put it there.
+
+The answer is found backwards from the newest event: a stretch of the variable's own events at a time, between two
+snapshots, until every word has its owner. Nothing is folded that the question does not touch. What lies behind an
+event (the step of training, the model call, the rewards) is in `chain.py`; how it looks on a page is elsewhere.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from eventcore.errors import InvalidValue, NotFound
+from eventcore.history import events as e
+from eventcore.history.alignment import NEW, matched, word_spans, words
+from eventcore.history.provenance import (
+    COPYING,
+    MISSING,
+    Copied,
+    Earlier,
+    Fields,
+    Items,
+    Place,
+    Provenance,
+    Written,
+    same,
+    touched,
+    value_of,
+)
+from eventcore.history.timetravel import join_pointer, parse_pointer
+
+if TYPE_CHECKING:
+    from eventcore.history.reading import Reader
+
+FOLDED_AWAY = 0
+"""Seq of the owner of what is older than the oldest event a bounded run in memory still has."""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A stretch of text, or another value, with one owner.
+
+    Attributes:
+        pointer: JSON pointer to the text or value in the variable.
+        value: The words with the blanks around them, or the whole value when it is no text.
+        span: Where the words begin and end in their text, None for a value that is no text.
+        seq: The event that put it there; 0 when that is no longer in the log.
+        copies: Events that copied it from place to place since, newest first.
+    """
+
+    pointer: str
+    value: Any
+    span: tuple[int, int] | None
+    seq: int
+    copies: tuple[int, ...] = ()
+
+
+class _Slot:
+    """One word, or one value that is no text, whose owner is looked for."""
+
+    __slots__ = ("copies", "seq")
+
+    def __init__(self) -> None:
+        self.seq = FOLDED_AWAY
+        self.copies: tuple[int, ...] = ()
+
+
+class _Question(msgspec.Struct):
+    """Who wrote these words at a place?
+
+    Attributes:
+        path: Where, as of the event asked about.
+        wanted: Place of a word among the words there -> whose owner it is; 0 for what is no text.
+        copies: Events met on the way, newest first.
+    """
+
+    path: Place
+    wanted: dict[int, _Slot]
+    copies: tuple[int, ...]
+
+
+class Asked(msgspec.Struct):
+    """A part of a value that is asked about.
+
+    Attributes:
+        pointer: Where it is.
+        path: The same, as steps.
+        value: The text or value there.
+        span: The characters asked about, None for all of it.
+    """
+
+    pointer: str
+    path: Place
+    value: Any
+    span: tuple[int, int] | None = None
+
+
+def blamed(reader: Reader, number: int, seq: int, parts: list[Asked]) -> list[Piece]:
+    """Find who wrote parts of a variable as it was at an event.
+
+    Args:
+        reader: The run.
+        number: Number of the variable.
+        seq: As of which event.
+        parts: Texts and scalars of the variable's value then.
+
+    Returns:
+        The pieces, in the order of the parts; neighbouring words with one owner are one piece.
+    """
+    asked = [(part, _slots(part)) for part in parts]
+    walk = _Walk(reader, number)
+    for part, slots in asked:
+        walk.ask(seq, _Question(part.path, dict(slots), ()))
+    walk.run()
+    return [piece for part, slots in asked for piece in _pieces(part, slots)]
+
+
+def leaves(pointer: str, path: Place, value: Any) -> Iterator[Asked]:
+    """Yield the texts and scalars in a value; an empty list or object is one too."""
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from leaves(join_pointer(pointer, name), (*path, name), item)
+    elif isinstance(value, list) and value:
+        for at, item in enumerate(value):
+            yield from leaves(join_pointer(pointer, at), (*path, at), item)
+    else:
+        yield Asked(pointer, path, value)
+
+
+def asked_at(value: dict[str, Any], pointer: str, span: tuple[int, int] | str | None) -> list[Asked]:
+    """Return the parts of a variable's value a pointer and a span stand for.
+
+    Raises:
+        NotFound: Nothing lies there, or the words do not occur.
+        InvalidValue: A span that is not inside the text, or of something that is no text.
+    """
+    found: Any = value
+    path: Place = ()
+    for step in parse_pointer(pointer):
+        if isinstance(found, dict) and step in found:
+            path, found = (*path, step), found[step]
+        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
+            path, found = (*path, int(step)), found[int(step)]
+        else:
+            raise NotFound(f"cannot follow JSON pointer {pointer!r}: {_stuck(found, step)}")
+    if span is None:
+        return list(leaves(pointer, path, found))
+    if not isinstance(found, str):
+        raise InvalidValue(
+            f"cannot take a span of {pointer or 'the whole value'!r}: it is no text but {type(found).__name__}; "
+            "leave the span out, or point at a text"
+        )
+    return [Asked(pointer, path, found, _span(found, span))]
+
+
+def _stuck(found: Any, step: str) -> str:
+    if isinstance(found, dict):
+        return f"there is no {step!r}; there is: {', '.join(map(repr, found)) or 'nothing'}"
+    if isinstance(found, list):
+        has = f"items 0 to {len(found) - 1}" if found else "no items"
+        return f"there is no item {step!r}; the list has {has}"
+    return f"there is no {step!r} in a value of type {type(found).__name__}"
+
+
+def _span(text: str, span: tuple[int, int] | str) -> tuple[int, int]:
+    if isinstance(span, str):
+        start = text.find(span) if span else -1
+        if start < 0:
+            raise NotFound(f"cannot find {span!r} in the text {_short(text)!r}")
+        return start, start + len(span)
+    numbers = tuple(span)
+    if len(numbers) != 2 or not all(type(number) is int for number in numbers):
+        raise InvalidValue(f"cannot use span {span!r}: pass (start, end), or words that occur in the text")
+    start, end = numbers
+    if not 0 <= start < end <= len(text):
+        raise InvalidValue(
+            f"cannot take span {start}:{end} of a text of {len(text)} characters; "
+            f"pass 0 <= start < end <= {len(text)}"
+        )
+    return start, end
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _slots(part: Asked) -> dict[int, _Slot]:
+    """Return an empty slot for every word asked about, by its place; one at 0 for what has no words."""
+    if not isinstance(part.value, str):
+        return {0: _Slot()}
+    low, high = part.span or (0, len(part.value))
+    spans = word_spans(part.value)
+    places = [at for at, (start, end) in enumerate(spans) if start < high and end > low]
+    return {at: _Slot() for at in places or ([0] if not spans else [])}
+
+
+def _pieces(part: Asked, slots: dict[int, _Slot]) -> Iterator[Piece]:
+    spans = word_spans(part.value) if isinstance(part.value, str) else []
+    if not spans:
+        for slot in slots.values():
+            span = (0, len(part.value)) if isinstance(part.value, str) else None
+            yield Piece(part.pointer, part.value, span, slot.seq, slot.copies)
+        return
+    low, high = part.span or (0, len(part.value))
+    groups: list[tuple[int, _Slot]] = []
+    for at, slot in slots.items():
+        if not groups or (groups[-1][1].seq, groups[-1][1].copies) != (slot.seq, slot.copies):
+            groups.append((at, slot))
+    starts = [low, *(spans[at][0] for at, _ in groups[1:]), high]
+    for (_, slot), start, end in zip(groups, starts, starts[1:], strict=False):
+        yield Piece(part.pointer, part.value[start:end], (start, end), slot.seq, slot.copies)
+
+
+class _Walk:
+    """Goes backwards through a variable's events until every question is answered."""
+
+    def __init__(self, reader: Reader, number: int) -> None:
+        self._reader = reader
+        self._number = number
+        self._kept = reader.first_stored()
+        self._open: dict[int, list[_Question]] = {}
+        self._newest: list[int] = []
+
+    def ask(self, seq: int, question: _Question) -> None:
+        """Add a question about the variable as of an event; without that event the owner stays unknown."""
+        if seq < self._kept:
+            for slot in question.wanted.values():
+                slot.copies = question.copies
+            return
+        if seq not in self._open:
+            heapq.heappush(self._newest, -seq)
+        self._open.setdefault(seq, []).append(question)
+
+    def run(self) -> None:
+        """Answer everything."""
+        while self._newest:
+            seq = -heapq.heappop(self._newest)
+            self._stretch(seq, self._open.pop(seq))
+
+    def _stretch(self, seq: int, questions: list[_Question]) -> None:
+        """Answer questions as of `seq` by the events since the snapshot before it; what is older is asked again."""
+        first, state = self._reader.nearest_snapshot(seq - 1)
+        records = list(self._reader.concerning(self._number, first, seq))
+        fields = {str(question.path[0]) for question in questions if question.path}
+        if not any(self._matters(event, fields) for _, event in records):
+            for question in questions:
+                self.ask(first - 1, question)
+            return
+        copying = any(isinstance(event, COPYING) for _, event in records)
+        marked = {parent for _, event in records for parent in getattr(event, "parents", ())}
+        value = state.slot(self._number).value if state.has(self._number) else None
+        found = Provenance(self._number, value, first - 1, self._lazily, frozenset(marked))
+        for at, event in records:
+            if copying or self._matters(event, fields):
+                found.apply(at, event)
+        for question in questions:
+            self._answer(found.at(question.path), question, seq)
+
+    def _matters(self, event: e.Event, fields: set[str]) -> bool:
+        if isinstance(event, COPYING):
+            return True
+        names = touched(event)
+        return names is None or not fields.isdisjoint(names)
+
+    def _lazily(self, seq: int, field: str) -> Earlier:
+        """Return a field as it was at an event further back, read only when it is compared with."""
+
+        def load() -> Any:
+            if seq < self._kept:
+                return MISSING
+            event = next(iter(self._reader.events_at([seq])))[1]
+            fields = getattr(event, "fields", {})
+            if field in fields:
+                return fields[field]
+            state = self._reader.state_at(seq)
+            return state.slot(self._number).value.get(field, MISSING) if state.has(self._number) else MISSING
+
+        return Earlier(seq, (field,), load=load)
+
+    def _answer(self, node: Any, question: _Question, seq: int) -> None:
+        """Follow words from node to node, to the event that wrote them or to the stretch before."""
+        todo = [(node, question.wanted, question.copies)]
+        while todo:
+            node, wanted, copies = todo.pop()
+            while isinstance(node, Copied):
+                node, copies = node.source, (*copies, node.seq)
+            if isinstance(node, (Items, Fields)):
+                if node.emptied:
+                    _own(wanted, node.emptied, copies)
+                    continue
+                todo.append((node.origin, wanted, copies))
+            elif isinstance(node, Earlier):
+                if node.seq >= seq:
+                    raise AssertionError("a question must go back")
+                self.ask(node.seq, _Question(node.path, wanted, copies))
+            elif isinstance(node, Written):
+                if isinstance(node.value, str) and words(node.value):
+                    todo += _sources_of_words(node, wanted, copies)
+                else:
+                    todo += _source_of_value(node, wanted, copies)
+
+
+def _own(wanted: dict[int, _Slot], seq: int, copies: tuple[int, ...]) -> None:
+    for slot in wanted.values():
+        slot.seq, slot.copies = seq, copies
+
+
+_Todo = tuple[Any, dict[int, _Slot], tuple[int, ...]]
+
+
+def _source_of_value(node: Written, wanted: dict[int, _Slot], copies: tuple[int, ...]) -> Iterator[_Todo]:
+    for source in node.sources:
+        if same(value_of(source), node.value):
+            yield source, wanted, copies
+            return
+    _own(wanted, node.seq, copies)
+
+
+def _sources_of_words(node: Written, wanted: dict[int, _Slot], copies: tuple[int, ...]) -> Iterator[_Todo]:
+    """Tell the words the event wrote from those that were there: in what it replaced, or in a part of that."""
+    left = dict(wanted)
+    mine = words(node.value)
+    for source in node.sources:
+        before = value_of(source) if left else None
+        if isinstance(before, str):
+            places = matched(words(before), mine)
+            older = {places[at]: left.pop(at) for at in list(left) if places[at] != NEW}
+            if older:
+                yield source, older, copies
+    pool = node.pool
+    for at in list(left) if pool is not None else ():
+        assert pool is not None
+        found = pool.find(mine[at])
+        if found is not None:
+            yield found[0], {found[1]: left.pop(at)}, copies
+    _own(left, node.seq, copies)
