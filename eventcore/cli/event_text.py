@@ -7,53 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eventcore.cli.output import Clock, paint, printable, short
 from eventcore.history import events as e
+from eventcore.history.naming import HEADER_FIELDS, IN_JSON, Names, pointer_of
 from eventcore.history.patches import NAMES
-from eventcore.history.timetravel import join_pointer
 
-if TYPE_CHECKING:
-    from eventcore.history.state import State
-
-_HEADER_FIELDS = frozenset({"time", "rollout", "cause", "variable", "source"})
-_IN_JSON = {"kind": "effect", "seq": "labelled"}
-"""Fields of events whose names every JSON record uses for something else."""
 _KIND_WIDTH = max(len(kind) for kind in e.KINDS)
 _BOOKKEEPING = frozenset({"SourceSeen", "RunStarted", "ProgramDeclared", "VariableDeclared", "TrackerLocked"})
-
-
-class Names:
-    """Paths of variables and source lines by their numbers in one run."""
-
-    def __init__(self) -> None:
-        self.paths: dict[int, str] = {}
-        self.sources: dict[int, str] = {}
-
-    def take(self, state: State) -> None:
-        """Take the names a state knows: all that were ever introduced before it."""
-        for path in state.names():
-            self.paths.update(dict.fromkeys(state.numbers(path), path))
-        self.sources.update(enumerate(state.sources))
-
-    def learn(self, event: e.Event) -> None:
-        """Take note of a name an event introduces."""
-        if isinstance(event, e.VariableDeclared):
-            self.paths[event.variable] = event.path
-        elif isinstance(event, e.SourceSeen):
-            self.sources[event.source] = event.line
-
-    def path(self, event: e.Event) -> str | None:
-        """Path of the variable an event is about, None if it is about none."""
-        number = getattr(event, "variable", None)
-        return None if number is None else self.paths.get(number, f"#{number}")
-
-    def source(self, event: e.Event) -> str | None:
-        """The user's source line an event comes from, None if it has none."""
-        if isinstance(event, e.SourceSeen):
-            return event.line
-        return self.sources.get(getattr(event, "source", -1))
 
 
 class EventText:
@@ -90,7 +52,7 @@ class EventText:
     def _place(self, event: e.Event) -> str:
         path = self._names.path(event)
         if path is not None:
-            return path + _pointer(event)
+            return path + pointer_of(event)
         name = next(
             (getattr(event, field) for field in ("program", "module", "label") if hasattr(event, field)), ""
         )
@@ -120,10 +82,10 @@ def event_json(seq: int, event: e.Event, names: Names) -> dict[str, Any]:
     path = names.path(event)
     if path is not None:
         record["variable"] = path
-        record["pointer"] = _pointer(event)
+        record["pointer"] = pointer_of(event)
     for field in event.__struct_fields__:
-        if field not in _HEADER_FIELDS:
-            record[_IN_JSON.get(field, field)] = getattr(event, field)
+        if field not in HEADER_FIELDS:
+            record[IN_JSON.get(field, field)] = getattr(event, field)
     if isinstance(event, e.ValuePatched):
         record["op"] = NAMES.get(event.op, event.op)
     if hasattr(event, "source"):
@@ -131,27 +93,12 @@ def event_json(seq: int, event: e.Event, names: Names) -> dict[str, Any]:
     return record
 
 
-def _pointer(event: e.Event) -> str:
-    """JSON pointer to the place in the variable an event is about, "" for the whole of it."""
-    if isinstance(event, e.FieldRead) and event.field is not None:
-        return join_pointer("", event.field)
-    if isinstance(event, e.VariableUpdated) and len(event.payload) == 1:
-        return join_pointer("", next(iter(event.payload)))
-    if isinstance(event, e.PredictionAppended):
-        return "/current_predictions"
-    pointer = ""
-    if isinstance(event, (e.ValuePatched, e.EditedFromOutside)):
-        for step in event.path:
-            pointer = join_pointer(pointer, step)
-    return pointer
-
-
 def _text(event: e.Event) -> str:
     """What happened, in few words; the place is said elsewhere."""
     words = _WORDS.get(type(event))
     if words is not None:
         return words(event)
-    known = _HEADER_FIELDS | {"program", "module", "label"}
+    known = HEADER_FIELDS | {"program", "module", "label"}
     fields = [field for field in event.__struct_fields__ if field not in known]
     return "  ".join(f"{field}={short(getattr(event, field))}" for field in fields)
 

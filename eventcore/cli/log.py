@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventcore.cli.event_text import EventText, Names, event_json
+from eventcore.cli.event_text import EventText, event_json
 from eventcore.cli.output import coloured, json_line, write_bytes
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
 from eventcore.errors import InvalidValue
 from eventcore.history import events as e
+from eventcore.history.naming import Names
 
 if TYPE_CHECKING:
     from eventcore.history.run import Run

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Print the state of a run at any seq, or one event."),
     "diff": ("diff", "Print what differs between two seqs of a run."),
     "races": ("races", "Report writes that overwrote what their writer had not seen."),
+    "export": ("export", "Write the events of a run as a table: JSON lines or Parquet."),
     "verify": ("verify", "Read everything and report what is damaged."),
     "backup": ("backup", "Copy a store, also while it is being written."),
     "doctor": ("doctor", "Report versions, the machine and the store, with warnings."),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from eventcore.cli.event_text import Names, event_json
+from eventcore.cli.event_text import event_json
 from eventcore.cli.output import coloured, columns, full, paint, print_json, printable, short
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
 from eventcore.errors import InvalidValue
+from eventcore.history.naming import Names
 from eventcore.history.timetravel import join_pointer
 
 if TYPE_CHECKING:

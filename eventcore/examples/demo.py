@@ -19,11 +19,12 @@ import msgspec
 import eventcore as ec
 from eventcore.cli.child import child_environment, python_command
 from eventcore.cli.diff import words_text
-from eventcore.cli.event_text import EventText, Names
+from eventcore.cli.event_text import EventText
 from eventcore.cli.output import coloured
 from eventcore.examples import intents, personalize
 from eventcore.examples.personalize import heading
 from eventcore.history.events import SourceSeen
+from eventcore.history.naming import Names
 from eventcore.history.timetravel import word_diff
 
 DEFAULT_STORE = "eventcore-demo.lmdb"
