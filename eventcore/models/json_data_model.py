@@ -95,7 +95,8 @@ class JsonDataModel(Operators):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Give one field, a container as a copy, or `default` when there is no such field."""
-        return copy_json(self._json[key]) if key in self._json else default
+        found = self._json.get(key, default)
+        return copy_json(found) if isinstance(found, (dict, list)) and key in self._json else found
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._json:

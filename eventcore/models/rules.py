@@ -241,7 +241,7 @@ class ListOf(Rule):
 class Fields(Rule):
     """An object: named properties, and what else may stand beside them."""
 
-    __slots__ = ("defaults", "least", "most", "names", "others", "properties", "required", "text")
+    __slots__ = ("_texts", "defaults", "least", "most", "names", "others", "properties", "required", "text")
 
     def __init__(
         self,
@@ -254,6 +254,12 @@ class Fields(Rule):
         most: int | None = None,
     ) -> None:
         self.properties = dict(properties)
+        # The hot path: properties any text fits.
+        self._texts = frozenset(
+            name
+            for name, rule in properties.items()
+            if isinstance(rule, Scalar) and rule.type is str and rule.bounded is None
+        )
         self.required = required
         self.defaults = dict(defaults)
         self.others = others
@@ -277,12 +283,16 @@ class Fields(Rule):
         fields: dict[Any, Any] = value if is_dict(value) else self._unwrapped(value)
         check_depth(depth + 1)
         result: dict[str, Any] = {}
+        texts = self._texts
         key = ""
         given = 0
         try:
             for key, rule in self.properties.items():
                 item = _field(fields, key, _ABSENT)
-                if item is not _ABSENT:
+                if _type(item) is str and key in texts and item.isascii():
+                    given += 1
+                    result[key] = item
+                elif item is not _ABSENT:
                     given += 1
                     result[key] = rule.check(item, depth + 1)
                 elif key in self.defaults:
@@ -322,7 +332,8 @@ class Fields(Rule):
         known = self.properties.get(step) if isinstance(step, str) else None
         if known is not None:
             return known
-        plain({step: None}, 0)  # keys are strict JSON, too
+        if not isinstance(step, str) or _type(step) is not str or not step.isascii():
+            plain({step: None}, 0)  # keys are strict JSON, too
         name = str(step)
         if self.others is None:
             listed = ", ".join(self.properties) or "no field at all"

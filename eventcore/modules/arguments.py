@@ -73,6 +73,8 @@ class InputConverter:
         """
         if value is None or is_model(value):
             return value
+        if isinstance(value, DataModel):
+            return value.to_json_data_model(name=self._name)
         if isinstance(value, type):
             raise InvalidValue(
                 f"cannot call {self._where}: received the class {value.__name__}. "
@@ -97,7 +99,7 @@ class InputConverter:
     def _dict(self, value: dict[str, Any], structure: Any) -> Any:
         if is_schema(structure):
             json = validator_for(structure).check(value, f"the input of {self._where}")
-            return JsonDataModel(schema=structure, json=json, name=self._name)
+            return JsonDataModel.trusted(structure, json, self._name)
         if not isinstance(structure, dict) and not holds_model(value):
             raise InvalidValue(
                 f"cannot call {self._where}: received a plain dict, and what it takes is not known yet. "

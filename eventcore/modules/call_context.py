@@ -7,18 +7,16 @@ meet. It decides nothing; modules read it when they are called.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from eventcore.modules.module import Module
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(msgspec.Struct, frozen=True):
     """One call in progress.
 
     Attributes:
@@ -45,18 +43,23 @@ def current_call() -> CallContext | None:
     return _current.get()
 
 
-@contextmanager
-def entered(module: Module, training: bool | None) -> Generator[CallContext]:
+class entered:  # noqa: N801 - used like a function; a class costs a third of what a generator does
     """A call of `module` begins; `training` None means: as the call around it."""
-    outer = _current.get()
-    call_id = f"call-{next(_numbers)}"
-    if outer is None:
-        here = CallContext(module, module, call_id, None, training)
-    else:
-        inherited = outer.training if training is None else training
-        here = CallContext(outer.entry, module, call_id, outer.call_id, inherited)
-    token = _current.set(here)
-    try:
-        yield here
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_here", "_token")
+
+    def __init__(self, module: Module, training: bool | None) -> None:
+        outer = _current.get()
+        call_id = f"call-{next(_numbers)}"
+        if outer is None:
+            self._here = CallContext(module, module, call_id, None, training)
+        else:
+            inherited = outer.training if training is None else training
+            self._here = CallContext(outer.entry, module, call_id, outer.call_id, inherited)
+
+    def __enter__(self) -> CallContext:
+        self._token: Token[CallContext | None] = _current.set(self._here)
+        return self._here
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._token)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import InvalidValue
 from eventcore.history.scope import current_run, in_tracing
+from eventcore.models.json_data_model import JsonDataModel
 from eventcore.modules.arguments import InputConverter, holds_model, is_symbolic, outputs_of
 from eventcore.modules.building import ensure_built, has_own_build, record_lock
 from eventcore.modules.call_context import CallContext, entered
@@ -27,6 +29,7 @@ from eventcore.modules.structure import check_fit, leaves
 if TYPE_CHECKING:
     from eventcore.modules.module import Module
 
+_NO_SCOPE = nullcontext()
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -68,7 +71,7 @@ async def _called(
         await ensure_built(module, given)
     if not module.accepts_any_input:
         check_fit(given, core.input_schema, f"{type(module).__name__} '{core.path}'")
-    symbolic = is_symbolic(args) or is_symbolic(kwargs)
+    symbolic = _any_symbolic(args) or (bool(kwargs) and _any_symbolic(kwargs.values()))
     if context.parent_call_id is None and not in_tracing():
         settle(module, declare=not symbolic)
     if symbolic:
@@ -89,11 +92,20 @@ async def _called(
     return outputs
 
 
+def _any_symbolic(values: Iterable[Any]) -> bool:
+    for value in values:  # noqa: SIM110 - on every call, and the loop costs less than a generator
+        if type(value) is not JsonDataModel and is_symbolic(value):
+            return True
+    return False
+
+
 def converted(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """Turn arguments into data models, plain dicts by the schema the module was built with."""
     core = core_of(module)
     if len(args) == 1:
         args = (core.arrange(module, args[0]),)
+        if not kwargs and type(args[0]) is JsonDataModel:
+            return args, kwargs  # as between the modules of a graph
     converter = InputConverter(f"{type(module).__name__} '{core.path}'", f"inputs_{core.name}")
     known = core.input_schema
     structures = known if len(args) > 1 and isinstance(known, list) and len(known) == len(args) else [known]
@@ -122,8 +134,7 @@ async def run_call(
     if training is not None and takes_training(cls):
         kwargs = {**kwargs, "training": training}
     # Only while something may still be built below does anybody ask for the scope.
-    scope = nullcontext() if core.seal is Seal.FINAL else scope_of(module)
-    with scope:
+    with _NO_SCOPE if core.seal is Seal.FINAL else scope_of(module):
         result = module.call(*args, **kwargs)
         if inspect.isawaitable(result):
             result = await result

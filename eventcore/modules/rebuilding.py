@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import ConfigMismatch, InsideRunningLoop
+from eventcore.history.values import copy_json
 from eventcore.modules.building import ensure_built, finish, has_own_build, move
 from eventcore.modules.internals import ready_core
 
@@ -25,7 +26,7 @@ def build_config(module: Module) -> dict[str, Any] | None:
     moved = core.parent_path != core.made_in
     if not core.built and not any(inner) and not core.given_names and not moved:
         return None
-    config: dict[str, Any] = {"built": core.built, "input_schema": core.input_schema}
+    config: dict[str, Any] = {"built": core.built, "input_schema": copy_json(core.input_schema)}
     if moved:
         config["parent_path"] = core.parent_path
     if core.given_names:
@@ -46,7 +47,7 @@ def rebuild(module: Module, config: dict[str, Any]) -> None:
     if "parent_path" in config and not core.parent_path:  # a clone has a scope of its own
         move(core, config["parent_path"])
     if config.get("built", True) and not core.built:
-        structure = config.get("input_schema")
+        structure = copy_json(config.get("input_schema"))
         if has_own_build(type(module)):
             finish_now(ensure_built(module, structure), f"build '{core.path}'")
         else:

@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from eventcore.errors import InvalidValue, SchemaMismatch
-from eventcore.models.conversion import schema_of
+from eventcore.models.conversion import schema_of, shared_schema
 from eventcore.models.symbolic import SymbolicDataModel
 from eventcore.modules.fitting import misfits
+
+_KEPT = 512
+_fitting: dict[tuple[int, int], tuple[Any, Any]] = {}
+"""Pairs of schemas of which the first was found to fit the second, by identity.
+
+The schemas are held, so that no other ones get their ids; nobody changes a schema that is shared.
+"""
 
 
 def is_schema(value: object) -> bool:
@@ -88,13 +95,20 @@ def check_fit(given: Any, structure: Any, where: str) -> None:
             raise InvalidValue(
                 f"cannot call {where}: received a {type(given).__name__}; it takes one data model."
             )
-        found = misfits(schema_of(given), cast("dict[str, Any]", structure))
+        schema = shared_schema(given)
+        pair = (id(schema), id(cast("object", structure)))
+        if pair in _fitting:
+            return
+        found = misfits(schema, cast("dict[str, Any]", structure))
         if found:
             expected = ", ".join(structure["properties"])
             raise SchemaMismatch(
                 f"cannot call {where}: received '{getattr(given, 'name', type(given).__name__)}' {'; '.join(found)}. "
                 f"It takes the fields {expected}."
             )
+        if len(_fitting) >= _KEPT:
+            _fitting.clear()
+        _fitting[pair] = (schema, structure)
         return
     for part, inner, place in _pairs(given, structure, where):
         check_fit(part, inner, place)

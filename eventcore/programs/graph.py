@@ -53,6 +53,7 @@ class Graph:
         if len(self._starts) != len(self.input_list):
             raise GraphError("cannot make a program: the same input was given twice. Pass each input once.")
         self.levels = _levels(self.output_list, self._starts)
+        self._keys = [key_of(symbolic) for symbolic in self.input_list]
         self.modules = self._modules()
 
     def _modules(self) -> list[Module]:
@@ -102,14 +103,15 @@ class Graph:
         Raises:
             Exception: What the first failing module raised; the others of its level are cancelled.
         """
-        values: dict[Key, Any] = {}
-        for symbolic, value in zip(self.input_list, inputs, strict=True):
-            values[key_of(symbolic)] = value
+        values: dict[Key, Any] = dict(zip(self._keys, inputs, strict=True))
         for level in self.levels:
+            if len(level) == 1:
+                _place(await _call(level[0], values), level[0].shape, level[0], values)
+                continue
             results = await together([partial(_call, node, values) for node in level])
             for node, result in zip(level, results, strict=True):
                 _place(result, node.shape, node, values)
-        return map_structure(lambda symbolic: values[key_of(symbolic)], self.outputs)
+        return _filled(self.outputs, values)
 
 
 def key_of(symbolic: SymbolicDataModel) -> Key:
@@ -186,16 +188,17 @@ def _source(symbolic: SymbolicDataModel, starts: set[Key]) -> Node | None:
 
 
 async def _call(node: Node, values: dict[Key, Any]) -> Any:
-    def fill(leaf: Any) -> Any:
-        return values[key_of(leaf)] if isinstance(leaf, SymbolicDataModel) else leaf
-
-    args = tuple(_filled(value, fill) for value in node.args)
-    kwargs = {name: _filled(value, fill) for name, value in node.kwargs.items()}
+    args = [_filled(value, values) for value in node.args]
+    kwargs = {name: _filled(value, values) for name, value in node.kwargs.items()}
     return await node.module(*args, **kwargs)
 
 
-def _filled(value: Any, fill: Any) -> Any:
-    return map_structure(fill, value)
+def _filled(structure: Any, values: dict[Key, Any]) -> Any:
+    if isinstance(structure, SymbolicDataModel):
+        return values[key_of(structure)]
+    return map_structure(
+        lambda leaf: values[key_of(leaf)] if isinstance(leaf, SymbolicDataModel) else leaf, structure
+    )
 
 
 def _place(result: Any, shape: Any, node: Node, values: dict[Key, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.history import events
+from eventcore.history.values import copy_json
 from eventcore.modules.internals import core_of, ready_core
 from eventcore.modules.module import Module
 from eventcore.modules.picking import pick
@@ -120,7 +121,7 @@ class Program(Trained, Module):
     @property
     def input_schema(self) -> Any:
         """The JSON schema of its input (a list or dict of them for several), None if not known yet."""
-        return core_of(self).input_schema
+        return copy_json(core_of(self).input_schema)
 
     @property
     def output_schema(self) -> Any:
