@@ -161,6 +161,7 @@ _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.EffectStarted: _effect_started,
     e.EffectCompleted: _effect_completed,
     e.LabelSet: lambda event: f"-> {event.seq}",
+    e.StateRestored: lambda event: f"the state of {event.seq}",
 }
 
 

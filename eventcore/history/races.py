@@ -32,9 +32,6 @@ _CONTAINER = object()
 _ADDS = frozenset({p.APPEND, p.EXTEND, p.INSERT, p.REORDER, p.REPEAT})
 """Changes in place that lose nothing of what others wrote."""
 
-_FORGETS = (e.RunStarted, e.EpochBegan)
-"""Events no rollout under way outlives."""
-
 _USERS = (e.VariableUpdated, e.VariableAssigned, e.EditedFromOutside)
 """Events in which a user's code, or a person, replaces fields."""
 
@@ -130,6 +127,12 @@ class _Changes:
         if keep:
             self.within.append(change)
 
+    def undo(self, after: int) -> None:
+        """Forget changes after a seq."""
+        kept = [change for change in (self.others, self.last) if change is not None and change.seq <= after]
+        self.last, self.others = (kept[-1] if kept else None), (kept[0] if len(kept) > 1 else None)
+        self.within = [change for change in self.within if change.seq <= after]
+
     def by_another(self, rollout: str, since: int) -> _Change | None:
         """Return the last change after `since` by anybody but `rollout`."""
         found = self.last if self.last is None or self.last.rollout != rollout else self.others
@@ -190,13 +193,23 @@ class _Finder:
         elif hasattr(event, "variable") and kind is not e.EffectStarted:
             found = self._replaced(seq, event)
         else:
-            if kind in _FORGETS:
+            if kind is e.EpochBegan:  # no rollout outlives its epoch
                 self._known.clear()
                 self._changes.clear()
+            elif kind is e.StateRestored:
+                self._undone(event.seq)  # type: ignore[attr-defined]
             apply(self._state, event)
         if kind is not e.SourceSeen:
             self._before = seq
         return found
+
+    def _undone(self, after: int) -> None:
+        """What happened after a seq was taken back: nobody knows of it, and it changed nothing."""
+        for known in self._known.values():
+            for place in [place for place, mine in known.items() if mine.since > after]:
+                del known[place]
+        for changes in self._changes.values():
+            changes.undo(after)
 
     def _read(self, seq: int, event: Any) -> None:
         slot = self._state.slot(event.variable) if self._state.has(event.variable) else None

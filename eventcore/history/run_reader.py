@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import Spending, costs
-from eventcore.history.exporting import export
 from eventcore.history.positions import Labelled, moves
 from eventcore.history.positions import resolve as resolve_position
-from eventcore.history.races import Race, races
 from eventcore.history.reading import Reader
 from eventcore.history.state import State
 from eventcore.history.timetravel import Change, Difference, changes, differences
 
 if TYPE_CHECKING:
+    from eventcore.history.races import Race
     from eventcore.history.bisecting import Predicate, Turn
     from eventcore.history.blame_view import Blame
     from eventcore.history.store import Store
@@ -200,6 +199,8 @@ class RunReader(ABC):
             possible: Also changes in place, through views, of what another rollout changed since the field was
                 read; `certain` is False on them.
         """
+        from eventcore.history.races import races
+
         reader = self.reader()
         first, head = reader.first_stored(), reader.head()
         return list(races(reader.events(first, head), reader.state_at(first - 1), possible))
@@ -223,13 +224,19 @@ class RunReader(ABC):
             InvalidValue: A suffix or format that is not known, or a seq that is not there.
             Unavailable: pyarrow is not installed.
         """
+        from eventcore.history.exporting import export
+
         reader = self.reader()
         last = reader.head() if stop is None else self.seq(stop)
         first = max(1, self.seq(start)) if self.head else 1
         return export(reader, path, format, max(first, reader.first_stored()), last)
 
     def blame(
-        self, variable: Any, pointer: str = "", span: tuple[int, int] | str | None = None, at: int | str | None = None
+        self,
+        variable: Any,
+        pointer: str = "",
+        span: tuple[int, int] | str | None = None,
+        at: int | str | None = None,
     ) -> Blame:
         """Return who wrote a place of a variable: the event behind every word and every other part of it.
 
@@ -266,7 +273,7 @@ class RunReader(ABC):
         from eventcore.history.bisecting import Bisection
 
         last = self.head if stop is None else self.seq(stop)
-        return Bisection(self.at, predicate, max(1, self.seq(start)), last).run()
+        return Bisection(lambda seq: predicate(self.at(seq)), max(1, self.seq(start)), last).run()
 
     def labels(self, name: str | None = None) -> list[Labelled]:
         """Return how labels were set and moved, oldest first; `run.state.labels` is where they are now.

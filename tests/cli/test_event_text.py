@@ -13,15 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventcore.cli.event_text import EventText, Names, event_json
+from eventcore.cli.event_text import EventText, event_json
 from eventcore.cli.output import SHORT, short
 from eventcore.history import events as e
+from eventcore.history.naming import Names
 
 SAMPLES: dict[Any, Any] = {
     str: "\x1b[31mtext",
     int: 1,
     float: 0.5,
     bool: True,
+    bytes: b"\x00",
     Any: {"a": [1]},
     type(None): None,
 }

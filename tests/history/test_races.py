@@ -261,6 +261,20 @@ def test_what_was_written_before_an_epoch_began_is_no_matter_in_it(
     assert run.races() == []
 
 
+def test_what_a_resumed_run_took_back_was_never_read_or_written(run: ec.Run, variable: ec.Variable) -> None:
+    from eventcore.history.state import encode_state
+
+    with in_rollout("r0"):
+        seen = variable.get("count")
+    kept, state = run.head, encode_state(run.state)
+    with in_rollout("r1"):
+        variable.update({"count": 5})
+    run.record(e.StateRestored(*run.stamp(), kept, state))
+    with in_rollout("r0"):
+        variable.update({"count": seen + 1})
+    assert run.races() == []
+
+
 # --- in place: the log cannot tell -----------------------------------------------------------------
 
 
