@@ -37,15 +37,13 @@ class Bisection:
     """One search.
 
     Args:
-        at: Returns the state as of a seq.
-        predicate: The question.
+        ask: Answers the question as of a seq.
         first: The oldest state that may be asked about.
         last: The newest.
     """
 
-    def __init__(self, at: Callable[[int], State], predicate: Predicate, first: int, last: int) -> None:
-        self._at = at
-        self._predicate = predicate
+    def __init__(self, ask: Callable[[int], Any], first: int, last: int) -> None:
+        self._question = ask
         self._first = first
         self._last = last
         self._answers: dict[int, bool | None] = {}
@@ -94,7 +92,7 @@ class Bisection:
     def _ask(self, seq: int) -> bool | None:
         if seq not in self._answers:
             try:
-                answer = self._predicate(self._at(seq))
+                answer = self._question(seq)
             except StorageError:
                 raise
             except Exception as error:

@@ -201,9 +201,7 @@ class Origins:
         while high >= low:
             start = max(low, high - size + 1)
             for seq, event in reversed(list(self._reader.events(start, high))):
-                if isinstance(event, e.EffectCompleted) and written <= set(
-                    all_words(_unpacked(event.answer))
-                ):
+                if isinstance(event, e.EffectCompleted) and _says(event.answer, written):
                     started = self.event(event.cause)
                     if isinstance(started, e.EffectStarted) and started.rollout == origin.rollout:
                         return self._described(event.cause, started, seq, event)
@@ -230,6 +228,12 @@ class Origins:
         if event.sources:
             return tuple((rollout, found[rollout]) for rollout in event.sources if rollout in found)
         return tuple(found.items())
+
+
+def _says(answer: Any, written: set[str]) -> bool:
+    """Whether an answer has all of these words, or pieces of words."""
+    text = " ".join(all_words(_unpacked(answer)))
+    return all(word in text for word in written)
 
 
 def _payload(event: e.Event) -> Any:

@@ -1,0 +1,179 @@
+"""`eventcore blame`: which event put every word, or every other part of a value, where it is.
+
+Finding out is `Run.blame`'s work; here it is only put into lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from eventcore.cli.output import Clock, coloured, full, paint, print_json, printable, short
+from eventcore.cli.stores import chosen_run, force_option, json_option, reading
+from eventcore.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from eventcore.history.blame import Piece
+    from eventcore.history.blame_view import Blame
+    from eventcore.history.origins import Call, Evidence, Origin
+    from eventcore.history.run import Run
+    from eventcore.history.store import Store
+
+CHAINS = 8
+"""Owners whose chain is printed without `--all`."""
+
+SHOWN = 4
+"""Rewards printed without `--all`."""
+
+
+@click.command(short_help="Print which event put every word where it is, and what led to it.")
+@click.argument("store")
+@click.argument("places", nargs=-1, metavar="[RUN] VARIABLE [/POINTER]")
+@click.option("--at", metavar="SEQ", help="As of this seq, label, epoch or time. Default: the head.")
+@click.option("--span", metavar="START:END", help="Only these characters of a text.")
+@click.option("--text", metavar="WORDS", help="Only these words of a text, where they occur first.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Print every chain, and requests and answers in full."
+)
+@click.option("--html", "page", metavar="FILE", help="Write a page to this file instead.")
+@force_option
+@json_option
+def blame(
+    store: str,
+    places: tuple[str, ...],
+    at: str | None,
+    span: str | None,
+    text: str | None,
+    everything: bool,
+    page: str | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Print which event put every word where it is, and what led to it.
+
+    First the pieces of the value, in order: seq, event, when in training, the words. Then for each of these events
+    the chain behind it: the model call whose answer has the words, the rewards the optimizer was shown, the
+    candidates it was made of, and the events that copied it since.
+    """
+    with reading(store, force) as opened:
+        run, variable, pointer = _subject(opened, places)
+        if span is not None and text is not None:
+            raise click.UsageError("--span and --text both say which words: leave one out")
+        found = run.blame(variable, pointer, _span(span) if span is not None else text, at)
+        if page is not None:
+            write_page(page, f"Blame of {found.variable}{found.pointer}", found._repr_html_())
+            click.echo(f"wrote {page}")
+        elif as_json:
+            print_json(_document(found))
+        else:
+            for line in _lines(found, everything, coloured()):
+                click.echo(line)
+    return 0
+
+
+def write_page(path: str, title: str, body: str) -> None:
+    """Write one self-contained page: no script, no style sheet and no picture from anywhere else."""
+    import html
+
+    head = f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    Path(path).write_text(
+        f'{head}\n<body style="margin:2em;max-width:70em">{body}</body>\n', encoding="utf-8"
+    )
+
+
+def _subject(store: Store, places: tuple[str, ...]) -> tuple[Run, str, str]:
+    """Tell `VARIABLE /POINTER` from `RUN VARIABLE /POINTER`: a pointer begins with a slash or is empty."""
+    names, pointer = list(places), ""
+    if len(names) > 1 and (names[-1] == "" or names[-1].startswith("/")):
+        pointer = names.pop()
+    if len(names) not in (1, 2):
+        raise click.UsageError("blame takes STORE [RUN] VARIABLE [/POINTER]")
+    return chosen_run(store, names[0] if len(names) == 2 else None), names[-1], pointer
+
+
+def _span(text: str) -> tuple[int, int]:
+    start, _, end = text.partition(":")
+    try:
+        return int(start), int(end)
+    except ValueError:
+        raise InvalidValue(f"cannot use span {text!r}: pass START:END, as in 0:12") from None
+
+
+def _document(found: Blame) -> dict[str, Any]:
+    owners: list[dict[str, Any]] = []
+    for origin in found.owners:
+        evidence = found.evidence(origin.seq)
+        owners.append(msgspec.to_builtins(origin) | msgspec.to_builtins(evidence))
+    return {
+        "run": found.run,
+        "variable": found.variable,
+        "pointer": found.pointer,
+        "at": found.seq,
+        "pieces": msgspec.to_builtins(found.pieces),
+        "owners": owners,
+    }
+
+
+def _lines(found: Blame, everything: bool, colour: bool) -> Iterator[str]:
+    from eventcore.history.blame_view import said
+
+    place = printable(found.variable + found.pointer)
+    yield paint(f"{place} at seq {found.seq} of run {printable(found.run)}", "dim", colour)
+    rows = [(piece, printable(said(found.origin(piece.seq)))) for piece in found.pieces]
+    width = min(60, max((len(what) for _, what in rows), default=0))
+    before = ""
+    for piece, what in rows:
+        if piece.pointer != before:
+            before = piece.pointer
+            if piece.pointer != found.pointer:
+                yield paint(printable(piece.pointer), "cyan", colour)
+        value = full(piece.value) if everything else short(piece.value)
+        yield f"{paint(f'{piece.seq:>7}', 'yellow', colour)}  {what:<{width}}  {value}"
+    owners = found.owners
+    for origin in owners if everything else owners[-CHAINS:]:
+        yield ""
+        yield from chain_lines(origin, found.evidence(origin.seq), everything, colour)
+        yield from _copies(found, [piece for piece in found.pieces if piece.seq == origin.seq])
+    if len(owners) > CHAINS and not everything:
+        yield paint(f"\n{len(owners) - CHAINS} older events are left out; see --all", "dim", colour)
+
+
+def chain_lines(origin: Origin, evidence: Evidence, everything: bool, colour: bool) -> Iterator[str]:
+    """Yield what is known of one event: what it was, the model call, the rewards, the parents."""
+    from eventcore.history.blame_view import said
+
+    when = Clock().text(origin.time) if origin.time else ""
+    yield f"{paint(str(origin.seq), 'yellow', colour)}  {printable(said(origin))}  {paint(when, 'dim', colour)}"
+    if evidence.call is not None:
+        yield from _call(evidence.call, everything)
+    if evidence.rewards:
+        rewards = evidence.rewards
+        mean = sum(reward for _, reward in rewards) / len(rewards)
+        listed = rewards if everything else rewards[:SHOWN]
+        more = f", and {len(rewards) - SHOWN} more" if len(rewards) > len(listed) else ""
+        each = ", ".join(f"{printable(rollout)} {reward:g}" for rollout, reward in listed)
+        yield f"    was shown   {len(rewards)} rollouts, mean reward {mean:.3g}: {each}{more}"
+    for parent in origin.parents:
+        scored = "" if parent.reward is None else f", reward {parent.reward:.3g} over {parent.count}"
+        yield f"    made of     {parent.seq} {parent.kind}{scored}"
+
+
+def _call(call: Call, everything: bool) -> Iterator[str]:
+    cost = f", ${call.cost:.6f}" if call.cost else ""
+    tokens = f", {call.input_tokens} + {call.output_tokens} tokens" if call.input_tokens else ""
+    yield f"    model call  {call.seq} {printable(call.model or call.kind)}{tokens}{cost}"
+    value = full if everything else short
+    yield f"      asked     {value(call.request)}"
+    yield f"      answered  {value(call.answer)}"
+
+
+def _copies(found: Blame, pieces: list[Piece]) -> Iterator[str]:
+    seqs = sorted({seq for piece in pieces for seq in piece.copies})
+    for seq in seqs:
+        origin = found.origin(seq)
+        note = f" ({printable(origin.note)})" if origin.note else ""
+        yield f"    copied by   {seq} {origin.kind}{note}"
