@@ -21,9 +21,9 @@ from eventcore.history.state import State
 from eventcore.history.timetravel import Change, Difference, changes, differences
 
 if TYPE_CHECKING:
-    from eventcore.history.races import Race
     from eventcore.history.bisecting import Predicate, Turn
     from eventcore.history.blame_view import Blame
+    from eventcore.history.races import Race
     from eventcore.history.store import Store
 
 
