@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import lru_cache
 
 _SEPARATORS = re.compile(r"[^0-9A-Za-z]+")
@@ -61,6 +63,22 @@ def clear_names() -> None:
         _used.clear()
         _uids.clear()
         _reserved.clear()
+
+
+@contextmanager
+def fresh_names() -> Generator[None]:
+    """Inside, all counters begin anew; afterwards they go on from where they stood."""
+    with _lock:
+        before = dict(_used), dict(_uids), set(_reserved)
+    clear_names()
+    try:
+        yield
+    finally:
+        clear_names()
+        with _lock:
+            _used.update(before[0])
+            _uids.update(before[1])
+            _reserved.update(before[2])
 
 
 def title_of(key: str) -> str:

@@ -1,0 +1,229 @@
+"""Events and histories for property tests: single events of any kind, and sequences of them that fold.
+
+`events` knows the vocabulary by its annotations, so a new event is drawn from the day it exists. `histories` keeps
+a state while it draws, so each event fits what stands before it; which events were possible is decided here, and
+what they do is `apply`'s business alone.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hypothesis import strategies as st
+
+from eventcore.errors import InvalidValue
+from eventcore.history import events as e
+from eventcore.history import patches as p
+from eventcore.history.state import State, apply
+from eventcore.models.data_model import DataModel
+from eventcore.models.trainable import Trainable
+from eventcore.testing.schema_strategies import anything, text
+
+Kinds = Iterable[str] | None
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+class Notes(DataModel):
+    """What a variable of a drawn history holds when no optimizer touches it."""
+
+    count: int = 0
+    lines: list[Any] = []  # noqa: RUF012 - a data model copies its defaults
+    facts: dict[str, Any] = {}  # noqa: RUF012
+
+
+class Skill(Trainable):
+    """What a trained variable of a drawn history holds."""
+
+    word: str = "start"
+
+
+def events(kinds: Kinds = None) -> st.SearchStrategy[e.Event]:
+    """Draw single events with fields of the right types; they need not fit any state.
+
+    Args:
+        kinds: Names of event classes; None for all of the vocabulary.
+
+    Raises:
+        InvalidValue: There is no event of such a name.
+    """
+    names = list(e.KINDS) if kinds is None else list(kinds)
+    unknown = sorted(set(names) - set(e.KINDS))
+    if unknown:
+        raise InvalidValue(f"cannot draw events of kind {unknown[0]!r}: the kinds are {', '.join(e.KINDS)}")
+    return st.one_of([_of_event(e.KINDS[name]) for name in names])
+
+
+def _of_event(cls: type[e.Event]) -> st.SearchStrategy[e.Event]:
+    hints = typing.get_type_hints(cls, dict(vars(e)))
+    return st.builds(cls, **{name: _of_type(hints[name]) for name in cls.__struct_fields__})
+
+
+_SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
+    int: st.integers(-(2**63), 2**63 - 1),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    bool: st.booleans(),
+    str: text,
+    type(None): st.none(),
+    Any: anything,
+}
+
+
+def _of_type(kind: Any) -> st.SearchStrategy[Any]:
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return st.one_of([_of_type(part) for part in inner])
+    if origin is list:
+        return st.lists(_of_type(inner[0]), max_size=3)
+    if origin is tuple:
+        return st.tuples(*[_of_type(part) for part in inner])
+    if origin is dict:
+        return st.dictionaries(_of_type(inner[0]), _of_type(inner[1]), max_size=3)
+    raise InvalidValue(f"cannot draw a value of {kind!r}: no event field is of this type yet")
+
+
+@st.composite
+def histories(draw: st.DrawFn, min_size: int = 1, max_size: int = 30) -> list[e.Event]:
+    """Draw the events of a run from its start, oldest first: they fold, and a run could have recorded them.
+
+    Args:
+        draw: Given by hypothesis.
+        min_size: Fewest events after the run's start.
+        max_size: Most events after the run's start.
+    """
+    return _History(draw).events(min_size, max_size)
+
+
+class _History:
+    """Draws one history, keeping the state that the events so far fold to."""
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+        self._state = State()
+        self._events: list[e.Event] = []
+        self._time = 1_700_000_000_000_000
+
+    def events(self, least: int, most: int) -> list[e.Event]:
+        self._add(e.RunStarted, None, self._draw(st.integers(0, 2**31)), {"resumed": False})
+        self._declare()
+        for _ in range(self._draw(st.integers(least, most))):
+            self._draw(st.sampled_from(self._possible()))()
+        return self._events
+
+    def _add(self, kind: Callable[..., e.Event], rollout: str | None, *fields: Any) -> None:
+        self._time += 1000
+        event = kind(self._time, rollout, 0, *fields)
+        apply(self._state, event)
+        self._events.append(event)
+
+    def _slots(self, model: type[Any]) -> list[Any]:
+        return [slot for slot in self._state.live_slots() if slot.schema["title"] == model.__name__]
+
+    def _possible(self) -> list[Callable[[], None]]:
+        steps = [self._declare, self._label, self._lock, self._metric, self._outside]
+        if self._slots(Notes):
+            steps += [self._update, self._update, self._patch, self._assign, self._read]
+        if self._slots(Skill):
+            steps += [self._predict, self._predict, self._propose, self._candidate]
+            if any(slot.value["current_predictions"] for slot in self._slots(Skill)):
+                steps += [self._reward, self._reward, self._close]
+            if any(slot.value["candidates"] for slot in self._slots(Skill)):
+                steps += [self._choose, self._select]
+        return steps
+
+    def _one(self, model: type[Any]) -> Any:
+        return self._draw(st.sampled_from(self._slots(model)))
+
+    def _declare(self) -> None:
+        model = self._draw(st.sampled_from([Notes, Skill]))
+        name = self._draw(st.sampled_from(["a", "b", "c", "module/d"]))
+        number, trained = self._state.next_number, model is Skill
+        self._add(
+            e.VariableDeclared, None, number, name, model.get_schema(), model().get_json(), trained, trained,
+            None, None, "", -1,
+        )  # fmt: skip
+
+    def _label(self) -> None:
+        self._add(e.LabelSet, None, self._draw(text), self._draw(st.integers(1, len(self._events))))
+
+    def _lock(self) -> None:
+        self._add(e.TrackerLocked, None, self._draw(st.sampled_from(["a", "b", "module"])))
+
+    def _metric(self) -> None:
+        self._add(e.MetricLogged, None, "score", self._draw(st.floats(0, 1)))
+
+    def _outside(self) -> None:
+        for slot in self._slots(Notes)[:1]:
+            value = self._draw(st.integers(0, 9))
+            self._add(e.EditedFromOutside, None, slot.number, ["count"], value, "by hand")
+
+    def _update(self) -> None:
+        changes = self._draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "count": st.integers(-(2**63), 2**63 - 1),
+                    "lines": st.lists(anything, max_size=3),
+                    "facts": st.dictionaries(text, anything, max_size=3),
+                },
+            )
+        )
+        self._add(e.VariableUpdated, None, self._one(Notes).number, changes, -1)
+
+    def _assign(self) -> None:
+        value = {"count": self._draw(st.integers(0, 9)), "lines": [], "facts": {}}
+        self._add(e.VariableAssigned, None, self._one(Notes).number, value, -1)
+
+    def _read(self) -> None:
+        self._add(e.FieldRead, None, self._one(Notes).number, "count")
+
+    def _patch(self) -> None:
+        slot = self._one(Notes)
+        if self._draw(st.booleans()):
+            key, value = self._draw(text), self._draw(anything)
+            self._add(e.ValuePatched, None, slot.number, ["facts"], p.SET, [key, value], -1)
+        elif slot.value["lines"] and self._draw(st.booleans()):
+            self._add(e.ValuePatched, None, slot.number, ["lines"], p.DELETE, [0], -1)
+        else:
+            self._add(e.ValuePatched, None, slot.number, ["lines"], p.APPEND, [self._draw(anything)], -1)
+
+    def _predict(self) -> None:
+        record = {"inputs": {"n": self._draw(st.integers(0, 9))}, "outputs": {}, "reward": None}
+        self._add(e.PredictionAppended, self._rollout(), self._one(Skill).number, record, -1)
+
+    def _rollout(self) -> str:
+        return f"training:0/{self._draw(st.integers(0, 5)):016x}/0"
+
+    def _reward(self) -> None:
+        slot = self._one(Skill)
+        owners = {getattr(record, "rollout", None) for record in slot.value["current_predictions"]}
+        rewards = [(owner, self._draw(st.floats(0, 1))) for owner in sorted(filter(None, owners))]
+        self._add(e.RewardsAttributed, None, slot.number, rewards)
+        self._add(e.PredictionsArchived, None, slot.number)
+
+    def _close(self) -> None:
+        slot = self._one(Skill)
+        count = len(slot.value["current_predictions"])
+        self._add(e.PredictionsClosed, None, slot.number, count, "left over")
+
+    def _propose(self) -> None:
+        fields = {"word": self._draw(text)}
+        self._add(e.CandidateProposed, None, self._one(Skill).number, fields, "drawn", [], [])
+
+    def _candidate(self) -> None:
+        self._add(e.CandidateAdded, None, self._one(Skill).number, self._draw(st.floats(0, 1)), 1, -1)
+
+    def _choose(self) -> None:
+        slot = self._draw(st.sampled_from([slot for slot in self._slots(Skill) if slot.value["candidates"]]))
+        index = self._draw(st.integers(0, len(slot.value["candidates"]) - 1))
+        self._add(e.CandidateChosen, None, slot.number, "candidates", index, "drawn")
+
+    def _select(self) -> None:
+        slot = self._one(Skill)
+        size = len(slot.value["best_candidates"]) + len(slot.value["candidates"])
+        kept = self._draw(st.lists(st.integers(0, size - 1), max_size=3, unique=True)) if size else []
+        self._add(e.PopulationSelected, None, slot.number, kept)

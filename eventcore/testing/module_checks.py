@@ -1,0 +1,468 @@
+"""The checks of one module on its own: what it declares, reads, writes and records when it is called.
+
+What training, saving, repetition and concurrency do to it is in the two modules beside this one. `MODULE_CHECKS` of
+`eventcore.testing.modules` is the whole list.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+from eventcore.errors import EventcoreError, TrackerLocked
+from eventcore.history.population import BOOKKEEPING
+from eventcore.models.conversion import missing_defaults
+from eventcore.models.data_model import DataModel
+from eventcore.models.validation import validator_for
+from eventcore.modules.ownership import modules_below
+from eventcore.testing.attributes import changed_attributes, plain_attributes
+from eventcore.testing.checks import Check, DoesNotApply, Tally
+from eventcore.testing.module_subject import Bench, ModuleSubject, example_json, outputs_json, program_around
+from eventcore.testing.scheduling import run_coroutine
+
+Module = ModuleSubject
+
+
+class Late(DataModel):
+    """What is added where nothing may be added any more."""
+
+    value: int = 0
+
+
+def defaults_complete(subject: Module, tally: Tally) -> None:
+    """Make the module twice, and every trainable value from nothing."""
+    with subject.bench() as bench:
+        first = bench.module
+        tally.require(isinstance(first.name, str), "the module has no name")
+        for variable in first.variables:
+            if not variable.eligible:
+                continue
+            missing = missing_defaults(variable.get_schema())
+            tally.require(
+                not missing,
+                f"fields {missing} of trainable variable {variable.path!r} have no default; an optimizer needs one",
+            )
+            filled = validator_for(variable.get_schema()).check({}, variable.path)
+            tally.require(
+                set(filled) >= set(BOOKKEEPING),
+                f"{variable.path!r} lacks bookkeeping fields when it is filled",
+            )
+    with subject.bench() as bench:
+        tally.require(
+            bench.module is not first, "the factory returned the same instance twice: it must make a new one"
+        )
+
+
+def variables_discovered(subject: Module, tally: Tally) -> None:
+    """Compare what was declared in the log with what the module lists."""
+    with subject.bench() as bench:
+        run_coroutine(lambda: bench.call(subject.examples(1)[0]))
+        declared = Counter(event.path for event in bench.events("VariableDeclared"))
+        listed = Counter(variable.path for variable in bench.module.variables)
+        if not declared and not listed:
+            raise DoesNotApply("the module has no variables")
+        for path in declared:
+            tally.require(
+                path in listed,
+                f"variable {path!r} is declared in the log and not among `variables`: assign it to an attribute of "
+                "the module (or to a list, tuple or dict in one), so that optimizers and saving find it",
+            )
+        twice = sorted(path for path, count in listed.items() if count > 1)
+        tally.require(not twice, f"variables {twice} are listed twice")
+        split = [v.path for v in (*bench.module.trainable_variables, *bench.module.non_trainable_variables)]
+        tally.require(
+            Counter(split) == listed,
+            "`trainable_variables` and `non_trainable_variables` are not `variables`",
+        )
+        for name, path in [(variable.name, variable.path) for variable in bench.module.variables]:
+            found = bench.module.get_variable(name=path)
+            tally.require(found.name == name, f"`get_variable(name={path!r})` gave another variable")
+
+
+def locks_after_first_call(subject: Module, tally: Tally) -> None:
+    """Call the module, then try to change its set of variables; call it on everything else."""
+    with subject.bench() as bench:
+        module, examples = bench.module, subject.examples()
+        run_coroutine(lambda: bench.call(examples[0]))
+        tally.require(module.built, "the first call did not build the module: does it override `__call__`?")
+        before = [variable.path for variable in module.variables]
+        seq = bench.run.head
+        try:
+            module.add_variable(data_model=Late, name="added_late")
+        except TrackerLocked:
+            tally.count()
+        else:
+            tally.fail("a variable could be added after the first call")
+        for example in [*examples, *examples[:1]]:
+            for training in (False, True):
+                run_coroutine(
+                    lambda example=example, training=training: bench.call(example, training=training)
+                )
+                tally.count()
+        late = [event.path for event in bench.events("VariableDeclared", start=seq + 1)]
+        tally.require(not late, f"variables {late} were made in a later call; make them in __init__ or build")
+        tally.require(
+            [variable.path for variable in module.variables] == before,
+            "the set of variables changed after the first call",
+        )
+
+
+def trainable_iff_trainable(subject: Module, tally: Tally) -> None:
+    """Hold every variable against its schema, freeze the module and thaw it again."""
+    with subject.bench() as bench:
+        module = bench.module
+        variables = list(module.variables)
+        if not variables:
+            raise DoesNotApply("the module has no variables")
+        for variable in variables:
+            schema = set(variable.get_schema()["properties"])
+            some, every = schema & set(BOOKKEEPING), schema >= set(BOOKKEEPING)
+            tally.require(
+                not some or every,
+                f"the data model of {variable.path!r} has the bookkeeping fields {sorted(some)} but not all nine: "
+                "derive it from `Trainable`, else it is silently not trained",
+            )
+            tally.require(
+                not variable.trainable or (variable.eligible and variable.requested),
+                f"{variable.path!r} is trainable although its data model is not, or it was not asked for",
+            )
+            listed = any(variable is mine for mine in module.trainable_variables)
+            tally.require(
+                listed == variable.trainable,
+                f"{variable.path!r} says trainable={variable.trainable} and `trainable_variables` says {listed}",
+            )
+        _freezing(module, tally)
+
+
+def _freezing(module: Any, tally: Tally) -> None:
+    before = [variable.path for variable in module.trainable_variables]
+    was = module.trainable
+    module.trainable = False
+    tally.require(
+        not module.trainable_variables and not any(variable.trainable for variable in module.variables),
+        "after `module.trainable = False` it still has trainable variables",
+    )
+    module.trainable = was
+    after = [variable.path for variable in module.trainable_variables]
+    tally.require(
+        after == before, f"freezing and thawing changed the trainable variables: {before} to {after}"
+    )
+
+
+def reads_are_events(subject: Module, tally: Tally) -> None:
+    """Change each field of each variable, and see whether an answer follows a field nobody read."""
+    with subject.bench() as bench:
+        own = [(v, field) for v in bench.module.variables for field in _own_fields(v)]
+        if not own:
+            raise DoesNotApply("the module has no variables with fields of their own")
+        example = subject.examples(1)[0]
+        for variable, field in own:
+            seen = _answers_by_value(subject, variable.path, field, example)
+            if len(seen) < 2:
+                continue
+            tally.count()
+            for answer, read in seen[1:]:
+                if answer != seen[0][0] and not (read and seen[0][1]):
+                    tally.fail(
+                        f"the answer depends on {field!r} of {variable.path!r}, and the log does not say that it was "
+                        "read: use `variable.get(field)`; `get_json()` is for display and records nothing"
+                    )
+        if not tally.exercised:
+            raise DoesNotApply("no field of a variable can hold a second value")
+
+
+def _own_fields(variable: Any) -> list[str]:
+    return [key for key in variable.get_schema()["properties"] if key not in BOOKKEEPING]
+
+
+def _answers_by_value(subject: Module, path: str, field: str, example: Any) -> list[tuple[Any, bool]]:
+    """Return (answer, whether the field was read) for a few values of a field, in fresh places."""
+    found: list[tuple[Any, bool]] = []
+    for number in range(3):
+        with subject.bench() as bench:
+            variable = bench.module.get_variable(name=path)
+            if number and not _changed(variable, field, number):
+                continue
+            start = bench.run.head
+            try:
+                answer = outputs_json(run_coroutine(lambda bench=bench: bench.call(example)))
+            except EventcoreError:
+                raise
+            except Exception as error:
+                answer = repr(error)
+            reads = [
+                event.field
+                for event in bench.events("FieldRead", start=start + 1)
+                if event.variable == variable.number
+            ]
+            found.append((answer, field in reads or None in reads))
+    return found
+
+
+def _changed(variable: Any, field: str, number: int) -> bool:
+    """Write another value into a field; False where the schema allows no other."""
+    from eventcore.testing.schema_strategies import draw, json_values
+
+    schema = variable.get_schema()
+    part = {**schema["properties"][field]}
+    if "$defs" in schema:
+        part["$defs"] = schema["$defs"]
+    before = variable.get_json().get(field)
+    others = [value for value in draw(json_values(part), 12, number) if value not in (before, None)]
+    if not others:
+        return False
+    variable.update({field: max(others, key=lambda value: len(repr(value)))})
+    return True
+
+
+def writes_are_events(subject: Module, tally: Tally) -> None:
+    """Call the module and compare its state with its log, and its attributes with what they were."""
+    with subject.bench() as bench:
+        module, examples = bench.module, subject.examples()
+        run_coroutine(lambda: bench.call(examples[0]))
+        before = plain_attributes(module)
+        for example in examples:
+            for training in (False, True):
+                run_coroutine(
+                    lambda example=example, training=training: bench.call(example, training=training)
+                )
+                tally.count()
+        changed = changed_attributes(before, plain_attributes(module))
+        if changed:
+            tally.fail(
+                f"calls changed {', '.join(changed)}: what outlives a call belongs in a variable, where the log has it"
+            )
+        bench.run.flush()
+        tally.require(
+            bench.run.at(bench.run.head).digest == bench.run.state.digest,
+            "the state is not what the log says",
+        )
+
+
+def one_record_per_use(subject: Module, tally: Tally) -> None:
+    """Call the module with and without training, and count the records of each call."""
+    with subject.bench() as bench:
+        trainable = {variable.number: variable for variable in bench.trainable()}
+        run_coroutine(lambda: bench.call(subject.examples(1)[0]))
+        numbers = {variable.path: variable.number for variable in trainable.values()}
+        bench.watch()
+        for example in subject.examples():
+            for training in (False, True):
+                for variable in trainable.values():
+                    variable.update({"current_predictions": []})
+                bench.calls.clear()
+                start = bench.run.head
+                answer = run_coroutine(
+                    lambda example=example, training=training: bench.call(example, training=training)
+                )
+                for variable in bench.module.trainable_variables:
+                    read = _own_reads(bench, variable, numbers[variable.path], start)
+                    records = variable.get_json()["current_predictions"]
+                    _judge_records(bench, variable, records, training, read, tally)
+                    if bench.owner(variable) is bench.module:
+                        _judge_contents(records, example_json(example), outputs_json(answer), tally)
+
+
+def _own_reads(bench: Bench, variable: Any, number: int, start: int) -> int:
+    own = set(_own_fields(variable))
+    return sum(
+        1
+        for event in bench.events("FieldRead", start=start + 1)
+        if event.variable == number and (event.field is None or event.field in own)
+    )
+
+
+def _judge_records(
+    bench: Bench, variable: Any, records: list[Any], training: bool, read: int, tally: Tally
+) -> None:
+    owner = bench.owner(variable)
+    uses = sum(1 for call in bench.calls if call.module is owner and call.outputs is not None)
+    where = f"variable {variable.path!r}"
+    if not training:
+        tally.require(not records, f"a call without training appended {len(records)} records to {where}")
+        return
+    if not read:
+        tally.require(
+            not records,
+            f"a call appended a record to {where} without reading a field of it: what an optimizer proposes there "
+            "has no effect, and is rewarded all the same",
+        )
+        return
+    if not uses:
+        tally.require(not records, f"a call that gave no answer appended {len(records)} records to {where}")
+        return
+    fine = len(records) == 1 if uses == 1 else 1 <= len(records) <= uses
+    tally.require(
+        fine, f"{uses} uses of {where} under training left {len(records)} records; one for each is wanted"
+    )
+    for record in records:
+        tally.require(
+            isinstance(record, dict) and {"inputs", "outputs", "reward"} <= record.keys(),
+            f"a record of {where} lacks inputs, outputs or reward: {record!r}",
+        )
+        reward = cast("dict[str, Any]", record)["reward"]
+        tally.require(
+            reward is None, f"a record of {where} was appended with reward {reward!r}; it begins as None"
+        )
+
+
+def _judge_contents(records: list[Any], inputs: Any, outputs: Any, tally: Tally) -> None:
+    """Hold a record of the module's own variable against what the call was given and what it gave."""
+    for record in records:
+        for what, wanted in (("inputs", inputs), ("outputs", outputs)):
+            held = record[what]
+            if not isinstance(held, dict) or not isinstance(wanted, dict):
+                continue
+            pairs = [(key, held[key], wanted[key]) for key in held if key in wanted]
+            wrong = [key for key, mine, theirs in pairs if mine != theirs]
+            tally.require(
+                not wrong,
+                f"a record's {what} are not this call's: {wrong} of {held!r} differ from {wanted!r}",
+            )
+
+
+def none_in_none_out(subject: Module, tally: Tally) -> None:
+    """Give the module what an inactive branch gives."""
+    with subject.bench() as bench:
+        example = subject.examples(1)[0]
+        if isinstance(example, list):
+            raise DoesNotApply(
+                "the module takes several inputs; what one None among them means is its own affair"
+            )
+        run_coroutine(lambda: bench.call(example))
+        bench.run.flush()
+        before = bench.run.state.digest
+        answer = run_coroutine(lambda: bench.call(None, training=True, rollout="training:0/inactive/0"))
+        tally.require(answer is None, f"an input of None (an inactive branch) was answered by {answer!r}")
+        tally.require(bench.run.state.digest == before, "an inactive branch changed the state")
+
+
+def tracing_is_free_of_side_effects(subject: Module, tally: Tally) -> None:
+    """Build a graph with the module and see whether anything happened."""
+    with subject.bench() as bench:
+        example, module = subject.examples(1)[0], bench.module
+        run_coroutine(lambda: bench.call(example))
+        if isinstance(module, _program_class()):
+            raise DoesNotApply("a program is a graph already")
+        bench.run.flush()
+        digest, head = bench.run.state.digest, bench.run.head
+        before = plain_attributes(module)
+        run_coroutine(lambda: program_around(module, example))
+        bench.run.flush()
+        tally.require(bench.run.state.digest == digest, "tracing changed the state")
+        kinds = sorted({type(event).__name__ for event in bench.events(start=head + 1)} - _HARMLESS)
+        tally.require(not kinds, f"tracing recorded {', '.join(kinds)}")
+        changed = changed_attributes(before, plain_attributes(module))
+        tally.require(not changed, f"tracing changed {', '.join(changed)}; keep state in variables")
+    _first_trace(subject, tally)
+
+
+_HARMLESS = frozenset({"TrackerLocked", "ProgramDeclared", "SourceSeen"})
+
+
+def _program_class() -> type[Any]:
+    from eventcore.programs.program import Program
+
+    return Program
+
+
+def _first_trace(subject: Module, tally: Tally) -> None:
+    """A module traced before its first call begins with the values it was made with."""
+    with subject.bench() as bench:
+        example = subject.examples(1)[0]
+        before = {variable.path: variable.get_json() for variable in bench.module.variables}
+        attributes = plain_attributes(bench.module)
+        run_coroutine(lambda: program_around(bench.module, example))
+        for variable in bench.module.variables:
+            if variable.path in before:
+                tally.require(
+                    variable.get_json() == before[variable.path], f"tracing changed {variable.path!r}"
+                )
+        fresh = {below for below in map(id, modules_below(bench.module))}
+        tally.count(len(fresh) > 0)
+        after = plain_attributes(bench.module)
+        changed = [
+            name for name in changed_attributes(attributes, after) if name in attributes and name in after
+        ]
+        # What `build` sets for the first time is made, not changed.
+        moved = [name for name in changed if attributes[name] not in (None, "None")]
+        tally.require(not moved, f"tracing changed {', '.join(moved)}; keep state in variables")
+
+
+def instances_share_nothing(subject: Module, tally: Tally) -> None:
+    """Use one instance and look at another, and at one made afterwards."""
+    with subject.bench() as bench:
+        used, other = bench.module, subject.make()
+        if not used.variables:
+            raise DoesNotApply("the module has no variables")
+        mine = {id(variable) for variable in used.variables}
+        shared = [variable.path for variable in other.variables if id(variable) in mine]
+        tally.require(not shared, f"two instances hold the same variables: {shared}")
+        before = [variable.get_json() for variable in other.variables]
+        attributes = plain_attributes(other)
+        fresh = [variable.get_json() for variable in used.variables]
+        tally.require(before == fresh, "two instances made alike begin with different values")
+        for example in subject.examples():
+            run_coroutine(lambda example=example: bench.call(example, training=True))
+        tally.require(
+            [variable.get_json() for variable in other.variables][: len(before)] == before,
+            "using one instance changed the variables of another",
+        )
+        changed = changed_attributes(attributes, plain_attributes(other))
+        tally.require(not changed, f"using one instance changed {', '.join(changed)} of another")
+        late = [variable.get_json() for variable in subject.make().variables]
+        tally.require(late == before, "an instance made after another was used begins with other values")
+
+
+CHECKS: tuple[Check[ModuleSubject], ...] = (
+    Check(
+        "defaults_complete",
+        "The module can be made again and again, and every trainable value from nothing, before any data is seen.",
+        defaults_complete,
+    ),
+    Check(
+        "variables_discovered",
+        "Every variable the module makes is listed once, so optimizers, saving and summaries see it.",
+        variables_discovered,
+    ),
+    Check(
+        "locks_after_first_call",
+        "After the first call the set of variables is final: every batch and every save sees the same one.",
+        locks_after_first_call,
+    ),
+    Check(
+        "trainable_iff_trainable",
+        "What is meant to be trained is, nothing else is, and freezing the module freezes all of it.",
+        trainable_iff_trainable,
+    ),
+    Check(
+        "reads_are_events",
+        "No answer depends on a value the log does not say was read, so `blame` and lineage are complete.",
+        reads_are_events,
+    ),
+    Check(
+        "writes_are_events",
+        "What outlives a call is in variables and passed through events, so nothing is lost when the run resumes.",
+        writes_are_events,
+    ),
+    Check(
+        "one_record_per_use",
+        "Under training each use leaves one record of its own inputs and outputs, without a reward; else none.",
+        one_record_per_use,
+    ),
+    Check(
+        "none_in_none_out",
+        "A branch that was not taken gives nothing, records nothing and changes nothing.",
+        none_in_none_out,
+    ),
+    Check(
+        "tracing_is_free_of_side_effects",
+        "Building a graph changes no variable and no attribute, so a program can be built before it is used.",
+        tracing_is_free_of_side_effects,
+    ),
+    Check(
+        "instances_share_nothing",
+        "Two instances share no state: using or training one leaves the other as it was made.",
+        instances_share_nothing,
+    ),
+)

@@ -1,0 +1,56 @@
+"""`check_module`: everything the harness knows to ask of a module, in one line.
+
+    import eventcore as ec
+    ec.testing.check_module(MyModule, inputs=MyInput)
+
+The checks are in the modules named `module_…` beside this one; each has a name and a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from eventcore.testing import module_checks
+from eventcore.testing.checks import BoundCheck, Check, Expected, Report, bound, run_checks
+from eventcore.testing.module_subject import Factory, ModuleSubject
+
+MODULE_CHECKS: tuple[Check[ModuleSubject], ...] = (*module_checks.CHECKS,)
+"""Every check of modules, in order."""
+
+
+def check_module(
+    factory: Factory,
+    inputs: Any = None,
+    expected_failed_checks: Expected = None,
+    *,
+    only: Collection[str] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Check a module: a bug that loses a reward, a record or state shows as a failed check with its name.
+
+    Args:
+        factory: Makes a fresh instance: the class, or a function without arguments.
+        inputs: What to call it with: a list of data models, a data model class, a JSON schema or a hypothesis
+            strategy; None to take the schema from the module (a program has one, so has a `call` whose first
+            argument is annotated with a data model).
+        expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
+        only: Run only these checks.
+        seed: Decides what is drawn; the same seed does the same again.
+
+    Returns:
+        What every check found; printing it gives a table.
+
+    Raises:
+        ChecksFailed: Something is wrong (an AssertionError whose message is the report).
+        InvalidValue: A check of that name does not exist, or the inputs cannot be told.
+    """
+    subject = ModuleSubject(factory, inputs, seed)
+    return run_checks(f"module {subject.name}", MODULE_CHECKS, subject, expected_failed_checks, only)
+
+
+def module_checks_of(
+    factory: Factory, inputs: Any = None, expected_failed_checks: Expected = None, *, seed: int = 0
+) -> list[BoundCheck[ModuleSubject]]:
+    """Return the checks of a module one by one, for `parametrize_with_checks`; arguments as in `check_module`."""
+    return bound(MODULE_CHECKS, ModuleSubject(factory, inputs, seed), expected_failed_checks)
