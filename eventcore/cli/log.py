@@ -6,8 +6,10 @@ whatever its length.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -17,13 +19,18 @@ from eventcore.cli.output import coloured, json_line, write_bytes
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
 from eventcore.errors import InvalidValue
 from eventcore.history import events as e
-from eventcore.history.naming import Names
+from eventcore.history.naming import HEADER_FIELDS, Names, pointer_of
+from eventcore.history.positions import tagged
 
 if TYPE_CHECKING:
     from eventcore.history.run import Run
 
 WINDOW = 4096
 """Events read at a time when going backwards."""
+
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @click.command(short_help="Print the events of a run, oldest first.")
@@ -37,6 +44,12 @@ WINDOW = 4096
     "--kind", "kinds", multiple=True, metavar="KIND", help="Only events of this kind; may be repeated."
 )
 @click.option("--rollout", metavar="ID", help="Only events of this rollout.")
+@click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="Only what happened in this epoch.")
+@click.option(
+    "--since", metavar="TIME", help="Only from this time on: 2026-01-31T12:00, or 90s, 15m, 2h, 3d ago."
+)
+@click.option("--until", metavar="TIME", help="Only up to this time.")
+@click.option("--text", metavar="TEXT", help="Only events with this in a value, a name or a line of code.")
 @click.option("--reverse", is_flag=True, help="Newest first.")
 @click.option("--follow", is_flag=True, help="Then wait for more, until Ctrl-C.")
 @force_option
@@ -50,6 +63,10 @@ def log(
     variable: str | None,
     kinds: tuple[str, ...],
     rollout: str | None,
+    epoch: int | None,
+    since: str | None,
+    until: str | None,
+    text: str | None,
     reverse: bool,
     follow: bool,
     force: bool,
@@ -61,8 +78,10 @@ def log(
     rollout, the seq of the cause (cause=) and the line of the program that did it (at). With --json, one
     object per line, values in full.
     """
-    if follow and (reverse or stop is not None):
-        raise click.UsageError("--follow waits for what comes after the end: leave out --reverse and --to")
+    if follow and (reverse or stop is not None or until is not None):
+        raise click.UsageError(
+            "--follow waits for what comes after the end: leave out --reverse, --to and --until"
+        )
     if last is not None and start is not None:
         raise click.UsageError("--last and --from both say where to begin: leave one out")
     with reading(store, force) as opened:
@@ -70,7 +89,10 @@ def log(
         head = chosen.head
         first = _first(chosen, start, last, head, follow)
         to = head if stop is None else min(head, chosen.seq(stop))
-        selection = Selection(chosen, first, to, variable, _kinds(kinds), rollout)
+        first = first if since is None else max(first, seq_at(chosen, since, before=True) + 1)
+        to = to if until is None else min(to, seq_at(chosen, until))
+        wanted = Wanted(chosen, _kinds(kinds), rollout, epoch, text)
+        selection = Selection(chosen, first, to, variable, wanted)
         if follow:
             events = selection.following()
         else:
@@ -97,14 +119,12 @@ class Selection:
         names: Names by number, complete for every event that was handed out.
     """
 
-    def __init__(
-        self, run: Run, first: int, last: int, variable: str | None, kinds: set[str], rollout: str | None
-    ) -> None:
+    def __init__(self, run: Run, first: int, last: int, variable: str | None, wanted: Wanted) -> None:
         self._run = run
         self._first, self._last = first, last
         self._variable = variable
-        self._kinds, self._rollout = kinds, rollout
-        self.names = Names()
+        self._wanted = wanted
+        self.names = wanted.names
         self._numbers: set[int] | None = None
 
     def forwards(self) -> Iterator[tuple[int, e.Event]]:
@@ -144,11 +164,109 @@ class Selection:
             self.names.learn(event)
             if self._numbers is not None and getattr(event, "variable", None) not in self._numbers:
                 continue
-            if self._kinds and type(event).__name__ not in self._kinds:
-                continue
-            if self._rollout is not None and event.rollout != self._rollout:
-                continue
-            yield seq, event
+            if self._wanted.has(seq, event):
+                yield seq, event
+
+
+class Wanted:
+    """What the options ask of an event.
+
+    Attributes:
+        names: Names by number, for what is looked for in them.
+    """
+
+    def __init__(
+        self, run: Run, kinds: set[str], rollout: str | None, epoch: int | None, text: str | None
+    ) -> None:
+        self.names = Names()
+        self._kinds, self._rollout = kinds, rollout
+        self._epoch = None if epoch is None else Epoch(run, epoch)
+        self._text = None if text is None else _folded(text)
+
+    def has(self, seq: int, event: e.Event) -> bool:
+        """Whether an event is asked for."""
+        if self._epoch is not None and not self._epoch.has(seq, event):
+            return False
+        if self._kinds and type(event).__name__ not in self._kinds:
+            return False
+        if self._rollout is not None and event.rollout != self._rollout:
+            return False
+        return self._text is None or self._text in self._said(event)
+
+    def _said(self, event: e.Event) -> bytes:
+        """Everything an event says: its values, the place, the rollout and the line of code."""
+        values = [getattr(event, field) for field in event.__struct_fields__ if field not in HEADER_FIELDS]
+        path = self.names.path(event)
+        place = None if path is None else path + pointer_of(event)
+        return json_line([values, place, event.rollout, self.names.source(event)]).lower()
+
+
+def _folded(text: str) -> bytes:
+    """Return a text as it would stand in JSON, in lower case; bytes of the shell that are no text are replaced."""
+    return json_line(text.encode(errors="surrogateescape").decode(errors="replace"))[1:-2].lower()
+
+
+class Epoch:
+    """The stretches of a run that belong to one epoch, of every training in it."""
+
+    def __init__(self, run: Run, epoch: int) -> None:
+        self._epoch = epoch
+        self._inside = False
+        self._stretches: list[tuple[int, int]] = []
+        reader = run.reader()
+        self._known = reader.head()
+        began = 0
+        marks = (e.EpochBegan, e.EpochEnded, e.TrainEnded)
+        for seq, event in tagged(reader, marks, reader.first_stored(), self._known):
+            was, self._inside = self._inside, self._after(event)
+            if self._inside and not was:
+                began = seq
+            elif was and not self._inside:
+                self._stretches.append((began, seq - isinstance(event, e.EpochBegan)))
+        if self._inside:
+            self._stretches.append((began, self._known))
+
+    def _after(self, event: e.Event) -> bool:
+        """Whether what comes after an event is in the epoch."""
+        if isinstance(event, e.EpochBegan):
+            return event.epoch == self._epoch
+        return self._inside and not isinstance(event, (e.EpochEnded, e.TrainEnded))
+
+    def has(self, seq: int, event: e.Event) -> bool:
+        """Whether an event is in the epoch; those beyond the head at the beginning have to come in order."""
+        if seq <= self._known:
+            return any(first <= seq <= last for first, last in self._stretches)
+        was, self._inside = self._inside, self._after(event)
+        return self._inside or (was and not isinstance(event, e.EpochBegan))
+
+
+def seq_at(run: Run, time: str, before: bool = False) -> int:
+    """Return the last seq up to a time, given as ISO 8601 or as how long ago it is.
+
+    Args:
+        run: The run.
+        time: "2026-01-31T12:00", "15m".
+        before: Leave out events of that very microsecond.
+    """
+    ago = _AGO.fullmatch(time)
+    if ago is None and not _DATE.match(time):
+        raise InvalidValue(
+            f"cannot read the time {time!r}; pass one like 2026-01-31T12:00:00, or how long ago: 90s, 15m, 2h, 3d"
+        )
+    if ago is not None:
+        moment = datetime.now().astimezone() - timedelta(seconds=float(ago[1]) * _SECONDS[ago[2]])
+    else:
+        moment = _moment(time)
+    return run.seq((moment - timedelta(microseconds=int(before))).isoformat())
+
+
+def _moment(time: str) -> datetime:
+    try:
+        return datetime.fromisoformat(time)
+    except ValueError as error:
+        raise InvalidValue(
+            f"cannot read the time {time!r}: {error}; pass one like 2026-01-31T12:00:00"
+        ) from error
 
 
 def _kinds(wanted: tuple[str, ...]) -> set[str]:
