@@ -6,6 +6,7 @@ Every name is imported from its home when it is first used, so `import eventcore
 from __future__ import annotations
 
 import importlib as _importlib
+import os as _os
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
@@ -220,3 +221,9 @@ def _teach_runs_programs() -> None:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+if "EVENTCORE_RERUN" in _os.environ:  # this process runs a script again
+    from eventcore.replay.rerun import begin as _begin
+
+    _begin()

@@ -24,6 +24,7 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── StaleView (RuntimeError)             a write through a view whose value was replaced
     ├── UnrecordedMutation (RuntimeError)    a container was changed behind the recording views
     ├── Diverged (RuntimeError)              code run again did something its log does not say
+    ├── ReplayFailed (RuntimeError)          a script could not be compared with its log at all
     ├── CallInDoubt (RuntimeError)           a call that may have been made is not made again
     ├── BusyTask (RuntimeError)              a task of a run never waits, so nothing can be delivered
     ├── BudgetExceeded (RuntimeError)        a call would go beyond the run's budget; it was not made
@@ -164,6 +165,10 @@ class Diverged(EventcoreError, RuntimeError):
     def __init__(self, message: str, divergence: object = None) -> None:
         super().__init__(message)
         self.divergence = divergence
+
+
+class ReplayFailed(EventcoreError, RuntimeError):
+    """A script that was run again never came to the run, or left no report."""
 
 
 class CallInDoubt(EventcoreError, RuntimeError):

@@ -27,6 +27,8 @@ class Spending(msgspec.Struct):
         output_tokens: Tokens of answers.
         cost: US dollars.
         latency: Microseconds, summed.
+        reused: Calls that were not made: answered from the run this one was forked from.
+        saved: What those had cost, in US dollars.
     """
 
     calls: int = 0
@@ -35,6 +37,8 @@ class Spending(msgspec.Struct):
     output_tokens: int = 0
     cost: float = 0.0
     latency: int = 0
+    reused: int = 0
+    saved: float = 0.0
 
     @property
     def tokens(self) -> int:
@@ -50,6 +54,9 @@ class Spending(msgspec.Struct):
             self.output_tokens += event.output_tokens
             self.cost += event.cost
             self.latency += event.latency
+        elif isinstance(event, e.EffectReused):
+            self.reused += 1
+            self.saved += event.cost
 
     def minus(self, earlier: Spending) -> Spending:
         """Return what was spent since `earlier`."""
@@ -120,12 +127,15 @@ def limits_of(budget: Any) -> dict[str, float]:
     return {name: float(value) for name, value in given.items()}
 
 
-def costs(records: Iterable[tuple[int, e.Event]], by: str | None = None) -> Spending | dict[str, Spending]:
+def costs(
+    records: Iterable[tuple[int, e.Event]], by: str | None = None, first: int = 0
+) -> Spending | dict[str, Spending]:
     """Fold the effects of a run.
 
     Args:
         records: (seq, event), oldest first, from the first event on.
         by: "variable", "candidate", "epoch", "model", "rollout" or "kind"; None for the total.
+        first: Leave out outcomes before this seq.
 
     Returns:
         The total, or the totals by key in order of first appearance. They sum to the total.
@@ -143,10 +153,12 @@ def costs(records: Iterable[tuple[int, e.Event]], by: str | None = None) -> Spen
         places.look(seq, event)
         if isinstance(event, e.EffectStarted):
             started[seq] = _KEYS[by](places, event) if by in _KEYS else NOBODY
-        elif isinstance(event, (e.EffectCompleted, e.EffectFailed)):
+        elif isinstance(event, (e.EffectCompleted, e.EffectFailed, e.EffectReused)):
             key = started.pop(event.cause, NOBODY)
+            if seq < first:
+                continue
             if by == "model":
-                key = (event.model or NOBODY) if isinstance(event, e.EffectCompleted) else NOBODY
+                key = NOBODY if isinstance(event, e.EffectFailed) else event.model or NOBODY
             total.add(event)
             parts.setdefault(key, Spending()).add(event)
     return total if by is None else parts

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from eventcore.errors import InvalidValue, NotFound
@@ -174,14 +174,15 @@ class RunReader(ABC):
         return (change for change in changes(records, pointer, state.sources) if change.seq >= first)
 
     @overload
-    def cost(self, by: None = None) -> Spending: ...
+    def cost(self, by: None = None, *, since_fork: bool = False) -> Spending: ...
     @overload
-    def cost(self, by: str) -> dict[str, Spending]: ...
-    def cost(self, by: str | None = None) -> Spending | dict[str, Spending]:
+    def cost(self, by: str, *, since_fork: bool = False) -> dict[str, Spending]: ...
+    def cost(self, by: str | None = None, *, since_fork: bool = False) -> Spending | dict[str, Spending]:
         """Return what the effects of this run cost: a fold over its log, O(n).
 
         Args:
             by: "variable", "candidate", "epoch", "model", "rollout" or "kind"; None for the total.
+            since_fork: Leave out what was spent before this run was forked: its parent paid that.
 
         Returns:
             The total, or totals by key that sum to it.
@@ -190,7 +191,8 @@ class RunReader(ABC):
             InvalidValue: An unknown `by`.
         """
         reader = self.reader()
-        return costs(reader.events(reader.first_stored(), reader.head()), by)
+        first = self.store.row(self.number).forked_at + 1 if since_fork else 0
+        return costs(reader.events(reader.first_stored(), min(reader.head(), self.head)), by, first)
 
     def races(self, possible: bool = False) -> list[Race]:
         """Return lost updates: writes based on a value that another rollout had meanwhile replaced. O(n).
@@ -282,6 +284,39 @@ class RunReader(ABC):
             name: Only this label; None for all.
         """
         return moves(self, name)
+
+    def replay(self, script: Any, *arguments: str, breaks: Sequence[int | str] = (), catch: bool = True) -> Any:
+        """Run a script again in a process of its own and compare it with this log, event by event.
+
+        Effects are answered from the log, connections are refused, and the store is left unchanged.
+
+        Args:
+            script: A Python script, or a whole command as a list.
+            arguments: Arguments of the script.
+            breaks: Seqs, or paths of variables, at which to stop in the debugger.
+            catch: Whether to catch what the script prints, instead of passing it on.
+
+        Returns:
+            An `eventcore.replay.rerunning.ReplayReport`: identical or not, and the first divergence.
+
+        Raises:
+            NotFound: There is no such script.
+            ReplayFailed: The script never came to this run, or left its process without ending.
+        """
+        from eventcore.replay.rerunning import replay
+
+        return replay(self, script, *arguments, breaks=breaks, catch=catch)
+
+    def in_doubt(self) -> list[Record]:
+        """Return the calls that left and whose outcome is not recorded: they may have been paid. O(n)."""
+        reader = self.reader()
+        open_calls: dict[int, Record] = {}
+        for seq, event in reader.events(reader.first_stored(), min(reader.head(), self.head)):
+            if isinstance(event, e.EffectStarted):
+                open_calls[seq] = Record(seq, event)
+            elif isinstance(event, (e.EffectCompleted, e.EffectFailed, e.EffectReused)):
+                open_calls.pop(event.cause, None)
+        return list(open_calls.values())
 
     def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
         """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""

@@ -159,7 +159,7 @@ class Store:
         if row is not None and resume:
             found = self._resume(row, seed, in_doubt)
         else:
-            found = self._start(wanted, seed)
+            found = self.start(wanted, seed)
             if found.name != wanted:
                 _say(f"run {wanted!r} exists; this one is {found.name!r}")
         return self._made_current(found, record_reads, budget)
@@ -174,6 +174,16 @@ class Store:
         found.note_host_tasks()
         return found
 
+    def resume(self, name: str, in_doubt: str = "retry") -> Run:
+        """Open a run for a replay by the code that follows; it is not made current. See `run`.
+
+        Raises:
+            NotFound: There is no such run.
+            StoreBusy: A living process is writing it.
+        """
+        self._require_open("resume a run of")
+        return self._resume(self.row(name), None, in_doubt)
+
     def reopen(self, name: str) -> Run:
         """Open a run for writing at its head, without the code that wrote it; it is not made current.
 
@@ -184,7 +194,8 @@ class Store:
         self._require_open("open a run of")
         return self._claimed(self.row(name), lambda row: self._writer(row, resumed=True))
 
-    def _start(self, name: str, seed: int | None) -> Run:
+    def start(self, name: str, seed: int | None = None) -> Run:
+        """Start a run of a name, or of the next free one, without making it current."""
         chosen = _seed if seed is None else _checked_seed(seed)
         return self._writer(self._create(name, chosen), resumed=False)
 
@@ -531,7 +542,7 @@ def memory_run() -> Run:
     """Start the run that is current when nothing was opened."""
     store = Store(open_backend("memory:", limit=MEMORY_LIMIT), "memory:")
     _keep_alive.append(store)
-    return store._start("in-memory", None)
+    return store.start("in-memory")
 
 
 _keep_alive: list[Store] = []

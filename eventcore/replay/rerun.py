@@ -1,0 +1,301 @@
+"""The process in which a script is run again: what its stores and runs stand for there.
+
+A process with `$EVENTCORE_RERUN` in its environment was started by `run.replay` or `eventcore fork`. In a
+replay every store is the recorded one, opened for reading; connections are refused; and the process ends at
+the first divergence, or where the log ends, leaving a report. In a fork only the run is another one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+from typing import Any
+
+import msgspec
+
+from eventcore.errors import Diverged
+from eventcore.history import events as e
+from eventcore.history.rerun import set_rerun
+from eventcore.history.run import Run
+from eventcore.history.sources import user_frame
+from eventcore.history.state import State
+from eventcore.history.store import Store
+from eventcore.history.urls import canonical_url, open_backend
+from eventcore.replay.divergence import Divergence, divergence
+from eventcore.replay.replayer import Replayer
+from eventcore.replay.resuming import resume
+
+ENVIRONMENT = "EVENTCORE_RERUN"
+
+DIVERGED = 1
+"""Exit code of a process that left its log; how the script would have ended is not known."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a process is to run again.
+
+    Attributes:
+        mode: "replay" or "go-on": only compare, or go on for real in a run that is there.
+        store: URL of the store.
+        run: Name of the run.
+        report: Where a replay writes its report.
+        breaks: Seqs and paths of variables at which it stops in the debugger.
+        in_doubt: Policy for calls in doubt.
+    """
+
+    mode: str
+    store: str
+    run: str
+    report: str = ""
+    breaks: list[str] = []
+    in_doubt: str = "retry"
+
+
+class Found(msgspec.Struct):
+    """What a replay found; the file it leaves.
+
+    Attributes:
+        position: Seq the code came to.
+        last: Last recorded seq.
+        effects: Effects answered from the log.
+        digest: Digest of the state the code came to.
+        added_reads: Reads the log does not have.
+        missing_reads: Reads only the log has.
+        connections: Connections and name look-ups that were refused.
+        opened: Names of the runs the script asked for.
+        cut_short: Whether the log ended before the code did.
+        divergence: Where the code left the log, or None.
+        beside: Name of the run that ended or was left, if it is not the replayed one.
+    """
+
+    position: int = 0
+    last: int = 0
+    effects: int = 0
+    digest: str = ""
+    added_reads: int = 0
+    missing_reads: int = 0
+    connections: int = 0
+    opened: list[str] = []
+    cut_short: bool = False
+    divergence: dict[str, Any] | None = None
+    beside: str = ""
+
+
+def begin() -> None:
+    """Take up the order in the environment: `import eventcore` does so."""
+    order = msgspec.json.decode(os.environ[ENVIRONMENT], type=Order)
+    if order.mode == "replay":
+        replay = ReplayProcess(order)
+        sys.addaudithook(replay.refuse_connections)
+        atexit.register(replay.leave_report)
+        set_rerun(replay)
+    else:
+        set_rerun(GoOnProcess(order))
+
+
+class GoOnProcess:
+    """A process whose first run is one that is there: a fork, or a run to be resumed.
+
+    Args:
+        order: Which.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._done = False
+
+    def open(self, url: str) -> Store | None:
+        """Every store is its own."""
+        return None
+
+    def run(self, store: Store, name: str) -> Run | None:
+        """The first run of the store is the one ordered, whatever the script calls it."""
+        if self._done or canonical_url(store.url) != canonical_url(self._order.store):
+            return None
+        self._done = True
+        return store.resume(self._order.run, self._order.in_doubt)
+
+    def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
+        """Forks of the script's own are made as usual."""
+        return None
+
+
+class ReplayProcess:
+    """A process that only compares.
+
+    Args:
+        order: What with what.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.found = Found()
+        self.target: Comparison | None = None
+        self._store: Store | None = None
+        self._ended = False
+
+    # --- what the script opens -----------------------------------------------------------------
+
+    def store(self) -> Store:
+        """The recorded store, for reading."""
+        if self._store is None:
+            self._store = Store(open_backend(self.order.store, read_only=True), self.order.store)
+        return self._store
+
+    def open(self, url: str) -> Store:
+        """Every store the script opens is the recorded one."""
+        return self.store()
+
+    def run(self, store: Store, name: str) -> Run:
+        """Return the run to compare with; a run that was never recorded lives in memory."""
+        self.found.opened.append(name)
+        wanted = self.order.run
+        if self.target is None and (name == wanted or self._stands_for(name, wanted)):
+            return self._compared(wanted, 0)
+        if name in self.store():
+            return self._compared(name, 0)
+        return Store(open_backend("memory:"), "memory:").start(name)
+
+    def _stands_for(self, name: str, wanted: str) -> bool:
+        """Whether the wanted run is what a script got that asked for `name`: numbered, or a fork."""
+        if re.fullmatch(re.escape(name) + r"-\d+", wanted):
+            return True
+        run: Run | None = self.store()[wanted]
+        while run is not None:
+            if run.name == name or re.fullmatch(re.escape(name) + r"-\d+", run.name):
+                return True
+            run = run.parent
+        return False
+
+    def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
+        """Return the recorded fork to compare with, from where it was forked."""
+        store = self.store()
+        wanted = f"{parent.name}-fork" if name is None else name
+        if wanted not in store:
+            wanted = self.order.run
+        return self._compared(wanted, at)
+
+    def _compared(self, name: str, forked_at: int) -> Run:
+        store = self.store()
+        row = store.row(name)
+        run = store.opened(row, State())
+        comparison = Comparison(run, forked_at + 1, row.head, self)
+        if name == self.order.run:
+            self.target = comparison
+            self.found.last = row.head
+        comparison.begin(store.reader(row.id).state_at(forked_at))
+        return run
+
+    def refuse_connections(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Audit hook: nothing leaves this process."""
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+            self.found.connections += 1
+            raise ConnectionRefusedError(
+                f"cannot connect in a replay: {event} {arguments[1:] or arguments}; calls go through effects, which are "
+                "answered from the log"
+            )
+
+    # --- how it ends -------------------------------------------------------------------------------
+
+    def left(self, comparison: Comparison, found: Divergence) -> None:
+        """A run left its log: report it and end the process, whatever the script would catch."""
+        self.found.divergence = msgspec.to_builtins(found)
+        self._end_now(comparison)
+
+    def came_to_the_end(self, comparison: Comparison) -> None:
+        """The code goes on behind the end of the log."""
+        self.found.cut_short = True
+        self._end_now(comparison)
+
+    def _end_now(self, comparison: Comparison) -> None:
+        if comparison is not self.target:
+            self.found.beside = comparison.run.name
+        self.leave_report()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(DIVERGED if self.found.divergence is not None else 0)
+
+    def leave_report(self) -> None:
+        """Write down what was found. Once; at the latest when the process exits."""
+        if self._ended:
+            return
+        self._ended = True
+        target = self.target
+        if target is not None:
+            if self.found.divergence is None and not self.found.cut_short:
+                missing = target.unmet()
+                self.found.divergence = None if missing is None else msgspec.to_builtins(missing)
+            self.found.position, self.found.effects = target.position, target.effects
+            self.found.added_reads, self.found.missing_reads = target.added_reads, target.missing_reads
+            self.found.digest = target.run.replayed_state.digest
+        with open(self.order.report, "wb") as file:
+            file.write(msgspec.json.encode(self.found))
+
+
+class Comparison(Replayer):
+    """A replay that ends with the log.
+
+    Args:
+        run: The run.
+        first: First seq to compare.
+        last: Last seq.
+        process: Who is told how it ends.
+    """
+
+    def __init__(self, run: Run, first: int, last: int, process: ReplayProcess) -> None:
+        super().__init__(run, first, last)
+        self._process = process
+        self._seqs = {int(place) for place in process.order.breaks if place.isdecimal()}
+        self._paths = {place for place in process.order.breaks if not place.isdecimal()}
+
+    def record(self, event: e.Event) -> int:
+        """Compare; stop in the debugger first where that was asked for."""
+        if self._seqs or self._paths:
+            self._stop(event)
+        return super().record(event)
+
+    def _stop(self, event: e.Event) -> None:
+        with self.run.lock:
+            coming = self.next_seq()
+        number = getattr(event, "variable", None)
+        names: set[str] = set()
+        if isinstance(number, int) and not isinstance(event, (e.VariableDeclared, e.EffectStarted)):
+            path = self.run.replayed_state.slot(number).path
+            names = {path, path.rpartition("/")[2]}
+        if coming in self._seqs or names & self._paths:
+            self._seqs.discard(-1 if coming is None else coming)
+            frame = user_frame(1)
+            if frame is not None:
+                debug(frame, f"seq {coming}: {type(event).__name__}")
+
+    def ended(self, event: e.Event | None) -> None:
+        """The log is at its end and the code is not."""
+        self._process.came_to_the_end(self)
+
+    def diverged(self, found: Divergence) -> Diverged:
+        """The code left the log."""
+        self._process.left(self, found)
+        return super().diverged(found)
+
+    def unmet(self) -> Divergence | None:
+        """What is recorded and was not done, now that the code has ended."""
+        with self.run.lock:
+            self.next_seq()
+            coming = next((found for found in self.rest() if not isinstance(found[1], e.FieldRead)), None)
+            if coming is None or self.may_pass_ending(coming):
+                return None
+        return divergence(coming[0], coming[1], None, ())
+
+
+def debug(frame: Any, where: str) -> None:
+    """Open the debugger at a frame."""
+    import pdb
+
+    sys.stderr.write(f"eventcore: stopped before {where}\n")
+    debugger = pdb.Pdb()
+    debugger.reset()
+    debugger.interaction(frame, None)  # pyright: ignore[reportArgumentType]
+    if debugger.quitting:
+        os._exit(0)

@@ -1,0 +1,192 @@
+"""Having a script run again in a process of its own, and reading what came of it.
+
+`replay` compares it with the log of a run and changes nothing; `go_on` runs it in a run that is there, a fork
+or one to be resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eventcore.errors import InvalidValue, NotFound, ReplayFailed
+from eventcore.history.run import Run
+from eventcore.history.store import Store
+from eventcore.history.store import open as open_store
+from eventcore.replay.divergence import Divergence
+from eventcore.replay.rerun import ENVIRONMENT, Found, Order
+
+_STARTUP = Path(__file__).resolve().parent / "startup"
+
+
+class ReplayReport(msgspec.Struct, frozen=True):
+    """What a replay found.
+
+    Attributes:
+        run: Name of the run.
+        identical: Whether the code did what the log says, event by event, and came to the same state.
+        events: Recorded events the code came to.
+        effects: Effects answered from the log.
+        digest: Digest of the state it came to.
+        connections: Connections that were attempted, and refused.
+        added_reads: Reads the log does not have: a note, not a divergence.
+        missing_reads: Reads only the log has: likewise.
+        cut_short: Whether the log ends before the code does: the recorded process was killed, or still runs.
+        divergence: The first point at which the code left the log, or None.
+        returncode: How the script ended.
+        output: What it printed, if that was caught.
+    """
+
+    run: str
+    identical: bool
+    events: int
+    effects: int
+    digest: str
+    connections: int
+    added_reads: int
+    missing_reads: int
+    cut_short: bool
+    divergence: Divergence | None
+    returncode: int
+    output: str = ""
+
+    def __str__(self) -> str:
+        if self.divergence is not None:
+            return f"run {self.run!r} {self.divergence}"
+        notes = [f"{self.events:,} events", f"{self.effects:,} effects answered from the log"]
+        notes += [f"{self.connections} connections refused"] if self.connections else []
+        notes += [f"{self.added_reads} more reads"] if self.added_reads else []
+        notes += [f"{self.missing_reads} fewer reads"] if self.missing_reads else []
+        verdict = "identical" if self.identical else "not identical: another state"
+        end = "; the log ends there, the code would go on" if self.cut_short else ""
+        return f"run {self.run!r} replayed: {verdict}: {', '.join(notes)}, digest {self.digest[:16]}{end}"
+
+
+def command_of(script: str | os.PathLike[str] | Sequence[str]) -> list[str]:
+    """Return the command that runs a script: the script by this Python, or a command as it is.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidValue: The command is empty.
+    """
+    if not isinstance(script, (str, os.PathLike)):
+        if not script:
+            raise InvalidValue("cannot run an empty command: pass a script, or a command such as ['python', 'train.py']")
+        return [os.fspath(part) for part in script]
+    path = os.fspath(script)
+    if not os.path.isfile(path):
+        raise NotFound(f"cannot replay {path!r}: there is no such script here ({os.getcwd()})")
+    return [sys.executable, path]
+
+
+def replay(
+    run: Run,
+    script: str | os.PathLike[str] | Sequence[str],
+    *arguments: str,
+    breaks: Sequence[int | str] = (),
+    catch: bool = True,
+) -> ReplayReport:
+    """Run a script again and compare it with the log of a run; nothing is written to the store.
+
+    Args:
+        run: The recorded run.
+        script: A Python script, or a whole command as a list.
+        arguments: Arguments of the script.
+        breaks: Seqs, or paths of variables, at which to stop in the debugger.
+        catch: Whether to catch what the script prints, instead of passing it on (to stderr).
+
+    Raises:
+        NotFound: There is no such script.
+        ReplayFailed: The script never came to the run, or left its process without ending.
+    """
+    command = [*command_of(script), *arguments]
+    with tempfile.TemporaryDirectory(prefix="eventcore-replay-") as folder:
+        url = _on_disk(run, folder)
+        order = Order("replay", url, run.name, os.path.join(folder, "report"), [str(place) for place in breaks])
+        done = _started(command, order, catch)
+        try:
+            found = msgspec.json.decode(Path(order.report).read_bytes(), type=Found)
+        except FileNotFoundError:
+            raise ReplayFailed(_no_report(command, run, done)) from None
+        return _report(run, order, found, done)
+
+
+def _report(run: Run, order: Order, found: Found, done: subprocess.CompletedProcess[str]) -> ReplayReport:
+    output = done.stdout or ""
+    if not found.last:
+        asked = ", ".join(found.opened) or "none"
+        raise ReplayFailed(
+            f"cannot replay run {run.name!r}: the script ended (exit code {done.returncode}) without opening it; "
+            f"the runs it asked for: {asked}{_last_lines(output)}"
+        )
+    left = None if found.divergence is None else msgspec.convert(found.divergence, Divergence)
+    if left is not None and found.beside:
+        left = msgspec.structs.replace(left, reason=f"in run {found.beside!r}, which runs beside it: {left.reason}")
+    store = open_store(order.store, read_only=True)
+    try:
+        recorded = store[order.run].at(found.position).digest
+    finally:
+        store.close()
+    return ReplayReport(
+        run.name, left is None and recorded == found.digest, found.position, found.effects, found.digest,
+        found.connections, found.added_reads, found.missing_reads, found.cut_short, left, done.returncode, output,
+    )  # fmt: skip
+
+
+def _on_disk(run: Run, folder: str) -> str:
+    """URL of a store another process can read the run in."""
+    run.flush()
+    if run.store.backend.durable:
+        return run.store.url
+    url = os.path.join(folder, "runs.lmdb")
+    with open_store(url) as copy:
+        copy.import_run(run)
+    return url
+
+
+def _started(command: Sequence[str], order: Order, catch: bool) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ)
+    environment[ENVIRONMENT] = msgspec.json.encode(order).decode()
+    path = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = str(_STARTUP) + (os.pathsep + path if path else "")
+    environment.setdefault("PYTHONUNBUFFERED", "1")
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if catch else {}
+    if not catch and order.mode == "replay" and not order.breaks:
+        streams = {"stdout": sys.stderr.fileno()}
+    try:
+        return subprocess.run(command, env=environment, text=True, errors="replace", check=False, **streams)
+    except (FileNotFoundError, PermissionError) as error:
+        raise NotFound(f"cannot run {' '.join(command)}: {error.strerror}: {command[0]}") from error
+
+
+def _no_report(command: Sequence[str], run: Run, done: subprocess.CompletedProcess[str]) -> str:
+    how = f"exit code {done.returncode}" if done.returncode >= 0 else f"signal {-done.returncode}"
+    return (
+        f"cannot replay run {run.name!r}: {' '.join(command)} ended ({how}) without a report: it does not import "
+        f"eventcore from this installation, or left its process without ending (os._exit){_last_lines(done.stdout or '')}"
+    )
+
+
+def _last_lines(output: str) -> str:
+    lines = output.strip().splitlines()[-3:]
+    return f"; it said: {' | '.join(lines)}" if lines else ""
+
+
+def go_on(store: str, run: str, command: Sequence[str], in_doubt: str = "retry") -> int:
+    """Run a command in which the first run of a store is the one given, and return its exit code.
+
+    Args:
+        store: URL of the store.
+        run: A fork, or a run to be resumed; nobody may have it open.
+        command: The command.
+        in_doubt: Policy for calls in doubt.
+    """
+    return _started(list(command), Order("go-on", store, run, in_doubt=in_doubt), catch=False).returncode
+

@@ -1,0 +1,20 @@
+"""Begins a rerun before the first line of the script: Python imports this by its name when it starts.
+
+The folder is put on the path of processes that run a script again (`eventcore.replay.rerunning`). Whatever
+`sitecustomize` the environment has of its own is imported afterwards.
+"""
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+if os.environ.get("EVENTCORE_RERUN"):
+    import eventcore  # noqa: F401
+
+sys.path[:] = [place for place in sys.path if os.path.abspath(place or os.curdir) != _HERE]
+sys.modules.pop("sitecustomize", None)
+try:
+    import sitecustomize  # noqa: F401
+except ImportError:
+    pass
