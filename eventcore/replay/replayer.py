@@ -138,7 +138,7 @@ class Replayer:
         """Expect nothing for a wait that was cancelled, unless its outcome is recorded before that."""
         with self._turn:
             if self.run.replaying is self and self._error is None:
-                self._take_outcomes()
+                self._take_outcomes(reads=True)
             self._waits.pop(wait.effect.ticket.seq, None)
 
     def take(self, effect: Effect) -> OutcomeEvent | None:
@@ -170,7 +170,9 @@ class Replayer:
             if self._error is not None or self.run.replaying is not self:
                 return
             before = self.position
-            self._take_outcomes()
+            self._take_outcomes(reads=True)
+            if self.position == before:
+                self._take_outcomes()
             if self.position != before:
                 dispatcher.wake()
                 return

@@ -13,8 +13,8 @@ if os.environ.get("EVENTCORE_RERUN"):
     import eventcore  # noqa: F401
 
 sys.path[:] = [place for place in sys.path if os.path.abspath(place or os.curdir) != _HERE]
-sys.modules.pop("sitecustomize", None)
+_own = sys.modules.pop("sitecustomize")
 try:
     import sitecustomize  # noqa: F401
 except ImportError:
-    pass
+    sys.modules["sitecustomize"] = _own
