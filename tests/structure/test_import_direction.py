@@ -47,6 +47,8 @@ ALLOWED: dict[tuple[str, str], str] = {
         "eventcore.training.trainer",
     ): "a program's own methods start its training",
     ("eventcore.training.trainer", "eventcore.optimizers"): "`compile` finds an optimizer by its name",
+    ("eventcore.history.store", "eventcore.replay.resuming"): "`resume=True` is a door to the floor above",
+    ("eventcore.history.run", "eventcore.replay.dispatcher"): "`barrier` waits its turn like any effect",
 }
 """(importing module, imported module) -> why this one import may point upwards."""
 
