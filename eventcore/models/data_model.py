@@ -7,6 +7,7 @@ attributes as the objects the annotations promise and makes JSON of them on dema
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self, dataclass_transform
 
 import msgspec
@@ -99,8 +100,9 @@ class DataModel(Operators, metaclass=ModelMeta):
             SchemaMismatch: A list or dict of this instance was changed in place to something that does not fit.
         """
         declaration = type(self).__declaration__
-        attributes = vars(self)
-        values = {name: attributes[name] for name in declaration.specs if name in attributes}
+        values = vars(self)
+        if values.keys() != declaration.specs.keys():  # private attributes besides
+            values = {name: values[name] for name in declaration.specs if name in values}
         return declaration.validator.check(values, type(self).__name__)
 
     def prettify_json(self) -> str:
@@ -121,10 +123,8 @@ class DataModel(Operators, metaclass=ModelMeta):
 
     def to_json_data_model(self, name: str | None = None) -> JsonDataModel:
         """Make the immutable value that flows between modules."""
-        from eventcore.models.json_data_model import JsonDataModel
-
         name = auto_name("json_data_model") if name is None else name
-        return JsonDataModel.trusted(type(self).__declaration__.schema, self.get_json(), name)
+        return _json_data_model().trusted(type(self).__declaration__.schema, self.get_json(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         declaration = type(self).__declaration__
@@ -155,6 +155,14 @@ class DataModel(Operators, metaclass=ModelMeta):
             f"{name}={attributes[name]!r}" for name in type(self).__declaration__.specs if name in attributes
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@cache
+def _json_data_model() -> type[JsonDataModel]:
+    """The class, which stands above this module; remembered, since an import statement costs more than it."""
+    from eventcore.models.json_data_model import JsonDataModel
+
+    return JsonDataModel
 
 
 def prettify(value: Any) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from eventcore.models.symbolic import SymbolicDataModel
 
 
+_set = object.__setattr__  # past the refusal of the class below
+
+
 class JsonDataModel(Operators):
     """Immutable JSON with its schema.
 
@@ -60,19 +63,18 @@ class JsonDataModel(Operators):
             json = json_of(data_model)
         source = data_model if schema is None else schema
         name = auto_name("json_data_model") if name is None else name
-        self._fill(shared_schema(source), validator_of(source).check(json, name), name)
+        _set(self, "_schema", shared_schema(source))
+        _set(self, "_json", validator_of(source).check(json, name))
+        _set(self, "_name", name)
 
     @classmethod
     def trusted(cls, schema: JsonDict, json: JsonDict, name: str) -> JsonDataModel:
         """Make one of JSON that is known to fit. For eventcore's own use: nothing is copied or checked."""
         made = object.__new__(cls)
-        made._fill(schema, json, name)
+        _set(made, "_schema", schema)
+        _set(made, "_json", json)
+        _set(made, "_name", name)
         return made
-
-    def _fill(self, schema: JsonDict, json: JsonDict, name: str) -> None:
-        object.__setattr__(self, "_schema", schema)
-        object.__setattr__(self, "_json", json)
-        object.__setattr__(self, "_name", name)
 
     @property
     def name(self) -> str:

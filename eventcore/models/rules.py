@@ -316,8 +316,12 @@ class Fields(Rule):
         return record
 
     def _check_others(self, value: dict[Any, Any], result: dict[str, Any], depth: int) -> None:
+        free = self.others is ANYTHING and self.names is None
         for key, item in items_of(value):
             if key in self.properties:
+                continue
+            if free and _type(key) is _type(item) is str and key.isascii() and item.isascii():
+                result[key] = item
                 continue
             rule = self.child(key)
             name = str.__str__(key)

@@ -24,7 +24,7 @@ from eventcore.modules.call_context import CallContext, entered
 from eventcore.modules.construction import scope_of
 from eventcore.modules.internals import ModuleCore, Seal, core_of, ready_core
 from eventcore.modules.ownership import modules_below, seal
-from eventcore.modules.structure import check_fit, leaves
+from eventcore.modules.structure import check_fit, known_to_fit, leaves
 
 if TYPE_CHECKING:
     from eventcore.modules.module import Module
@@ -63,13 +63,13 @@ async def _called(
     module: Module, core: ModuleCore, context: CallContext, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     args, kwargs = converted(module, args, kwargs)
-    given = given_inputs(args, kwargs)
+    given = args[0] if len(args) == 1 else given_inputs(args, kwargs)
     if not core.built:
         inactive = bool(args) and all(leaf is None for leaf in leaves(given))
         if inactive and has_own_build(type(module)):
             return None  # an inactive branch says nothing to build from, and its answer is None anyway
         await ensure_built(module, given)
-    if not module.accepts_any_input:
+    if not module.accepts_any_input and not known_to_fit(given, core.input_schema):
         check_fit(given, core.input_schema, f"{type(module).__name__} '{core.path}'")
     symbolic = _any_symbolic(args) or (bool(kwargs) and _any_symbolic(kwargs.values()))
     if context.parent_call_id is None and not in_tracing():
@@ -87,7 +87,7 @@ async def _called(
         core.calls -= 1
     if in_tracing():
         seal(module, Seal.SHAPE)
-    elif core.calls == 0:
+    elif core.calls == 0 and core.seal is not Seal.FINAL:
         seal(module, Seal.FINAL)
     return outputs
 
@@ -138,6 +138,8 @@ async def run_call(
         result = module.call(*args, **kwargs)
         if inspect.isawaitable(result):
             result = await result
+    if type(result) is JsonDataModel:
+        return result
     return outputs_of(result, f"{type(module).__name__} '{core.path}'", f"outputs_{core.name}")
 
 

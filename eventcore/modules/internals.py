@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import NotInitialized
 
@@ -135,7 +135,8 @@ def is_module(value: object) -> bool:
 
 def core_of(module: Any) -> ModuleCore:
     """Return the core of a module, initialized or not."""
-    return cast("ModuleCore", module.__dict__["_core"])
+    core: ModuleCore = module.__dict__["_core"]
+    return core
 
 
 def ready_core(module: Any, action: str) -> ModuleCore:

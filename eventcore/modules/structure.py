@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from eventcore.errors import InvalidValue, SchemaMismatch
 from eventcore.models.conversion import schema_of, shared_schema
+from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.symbolic import SymbolicDataModel
 from eventcore.modules.fitting import misfits
 
@@ -26,7 +27,7 @@ def is_schema(value: object) -> bool:
     """Whether `value` is a JSON schema of an object, and not a dict of inputs by name."""
     if not isinstance(value, dict):
         return False
-    schema = cast("dict[str, Any]", value)
+    schema: dict[Any, Any] = value
     return isinstance(schema.get("properties"), dict) and isinstance(schema.get("type", "object"), str)
 
 
@@ -79,6 +80,11 @@ def symbolic_inputs(given: Any) -> Any:
     return map_structure(symbolic, given)
 
 
+def known_to_fit(given: Any, structure: Any) -> bool:
+    """Whether `check_fit` has accepted an input of this very schema for this very structure lately."""
+    return type(given) is JsonDataModel and (id(given.shared_schema()), id(structure)) in _fitting
+
+
 def check_fit(given: Any, structure: Any, where: str) -> None:
     """Hold inputs against the structure of schemas a module was built with.
 
@@ -96,9 +102,6 @@ def check_fit(given: Any, structure: Any, where: str) -> None:
                 f"cannot call {where}: received a {type(given).__name__}; it takes one data model."
             )
         schema = shared_schema(given)
-        pair = (id(schema), id(cast("object", structure)))
-        if pair in _fitting:
-            return
         found = misfits(schema, cast("dict[str, Any]", structure))
         if found:
             expected = ", ".join(structure["properties"])
@@ -108,7 +111,7 @@ def check_fit(given: Any, structure: Any, where: str) -> None:
             )
         if len(_fitting) >= _KEPT:
             _fitting.clear()
-        _fitting[pair] = (schema, structure)
+        _fitting[id(schema), id(cast("object", structure))] = (schema, structure)
         return
     for part, inner, place in _pairs(given, structure, where):
         check_fit(part, inner, place)

@@ -28,7 +28,7 @@ from eventcore.replay.secrets import redacted
 from eventcore.training.credit import attribute, close_leftovers
 from eventcore.training.examples import Example, Examples, Stream
 from eventcore.training.forward import Rolled
-from eventcore.training.measures import mean
+from eventcore.training.measures import RunningMean, mean
 
 if TYPE_CHECKING:
     from eventcore.training.trainer import Trainer
@@ -136,10 +136,8 @@ class Fit:
 
         self.listeners = CallbackList([], add_history=False, add_progbar=False, program=self.trainer.program)
         await self._begin()
-        rewards: list[float] = []
         batch = [example for part in self.source.batches(0, 2**31, None) for example in part]
-        await self._batch(0, step, batch, rewards)
-        return rewards
+        return await self._batch(0, step, batch, RunningMean())
 
     def _end(self, reason: str) -> None:
         if self.run.writable and self.run.usable:
@@ -208,7 +206,7 @@ class Fit:
             cause = self.run.record(e.EpochBegan(*self.run.stamp(), epoch))
         measures = self.trainer.measures
         measures.reset()
-        rewards: list[float] = []
+        reward = RunningMean()
         self._leave_frozen()
         # By all epochs there were, so that a second fit in this run names its rollouts anew.
         self._names = {
@@ -219,12 +217,12 @@ class Fit:
             self.listeners.on_epoch_begin(epoch, {})
             for step, batch in enumerate(self._batches(epoch)):
                 self.place = f"in epoch {epoch}, step {step}"
-                await self._batch(epoch, step, batch, rewards)
+                await self._batch(epoch, step, batch, reward)
                 if self.trainer.stop_training:
                     break
             self.place = f"at the end of epoch {epoch}"
             # Read before validation adds calls and cost of its own.
-            logs = {"reward": mean(rewards), **measures.results()}
+            logs = {"reward": reward.value, **measures.results()}
             fresh = await self._validate(epoch)
             await self.optimizer.on_epoch_end(epoch, self.variables)
             logs |= self._of_the_winner(fresh)
@@ -280,7 +278,9 @@ class Fit:
 
     # --- a batch -------------------------------------------------------------------------------
 
-    async def _batch(self, epoch: int, step: int, batch: list[Example], rewards: list[float]) -> None:
+    async def _batch(
+        self, epoch: int, step: int, batch: list[Example], epoch_reward: RunningMean
+    ) -> list[float]:
         cause = self.run.record(e.BatchBegan(*self.run.stamp(), epoch, step, len(batch)))
         with caused_by(cause):
             self.listeners.on_train_batch_begin(step, {})
@@ -290,15 +290,17 @@ class Fit:
                 names=self._names.get("training"),
             )  # fmt: skip
             self._note(rolled)
-            rewards += [item.reward for item in rolled if item.reward is not None]
+            rewards = [item.reward for item in rolled if item.reward is not None]
+            epoch_reward.add(rewards)
             await self.trainer.measures.update(rolled)
             await self._learn(epoch, step, rolled, cause)
             await self.optimizer.on_batch_end(step, epoch, self.variables)
-        logs = {"reward": mean(rewards), **self.trainer.measures.results()}
+        logs = {"reward": epoch_reward.value, **self.trainer.measures.results()}
         with caused_by(cause):
             self.run.record(e.BatchEnded(*self.run.stamp(), epoch, step, _numbers(logs)), 64)
         await self.run.barrier()
         self.listeners.on_train_batch_end(step, logs)
+        return rewards
 
     async def _learn(self, epoch: int, step: int, rolled: list[Rolled], cause: int) -> None:
         scored = {item.rollout: item.reward for item in rolled if item.reward is not None}

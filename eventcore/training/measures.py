@@ -14,6 +14,24 @@ def mean(values: Sequence[float]) -> float:
     return float(sum(values) / len(values)) if values else 0.0
 
 
+class RunningMean:
+    """The mean of what was added so far; reading it costs the same however much that was."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._count = 0
+
+    def add(self, values: Sequence[float]) -> None:
+        """Take in values, in order."""
+        self._sum = sum(values, self._sum)
+        self._count += len(values)
+
+    @property
+    def value(self) -> float:
+        """The mean, 0.0 of nothing."""
+        return self._sum / self._count if self._count else 0.0
+
+
 class Measures:
     """Metrics that see the same predictions.
 
