@@ -47,6 +47,8 @@ def key(value: Any) -> bytes:
 def matched(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[int]:
     """Return for every item of `after` which item of `before` it is, `NEW` for none. No item is used twice.
 
+    What occurs no more often than before was there before, wherever it stands now.
+
     O(n log n) but for stretches of repeated items. Source: the anchors are those of Bram Cohen's patience diff.
     """
     found = [NEW] * len(after)
@@ -66,7 +68,26 @@ def matched(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[int]:
     for old_at, new_at in certain:
         found[new_at] = old_at
     _fill(before, after, found, _rising(certain), (old.stop, new.stop), (old.start, new.start))
+    _find_moved(before, after, found)
     return found
+
+
+def _find_moved(before: Sequence[Hashable], after: Sequence[Hashable], found: list[int]) -> None:
+    """Match what is left of items that were not added to."""
+    left = [at for at, old in enumerate(found) if old == NEW]
+    if not left:
+        return
+    used = set(found)
+    unused: dict[Hashable, list[int]] = {}
+    for at in range(len(before) - 1, -1, -1):
+        if at not in used:
+            unused.setdefault(before[at], []).append(at)
+    wanted = Counter(after[at] for at in left)
+    for at in left:
+        places = unused.get(after[at], [])
+        if places and wanted[after[at]] <= len(places):
+            found[at] = places.pop()
+            wanted[after[at]] -= 1
 
 
 def _single(items: Sequence[Hashable], places: range) -> dict[Hashable, int]:

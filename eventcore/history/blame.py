@@ -8,12 +8,13 @@ event (the step of training, the model call, the rewards) is in `chain.py`; how 
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eventcore.errors import InvalidValue, NotFound
+from eventcore.errors import CorruptLog, InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.alignment import NEW, matched, word_spans, words
 from eventcore.history.provenance import (
@@ -30,10 +31,13 @@ from eventcore.history.provenance import (
     touched,
     value_of,
 )
+from eventcore.history.state import PREDICTIONS
 from eventcore.history.timetravel import join_pointer, parse_pointer
 
 if TYPE_CHECKING:
     from eventcore.history.reading import Reader
+
+RECORDS = frozenset((PREDICTIONS, "predictions"))
 
 FOLDED_AWAY = 0
 """Seq of the owner of what is older than the oldest event a bounded run in memory still has."""
@@ -244,6 +248,8 @@ class _Walk:
         first, state = self._reader.nearest_snapshot(seq - 1)
         records = list(self._reader.concerning(self._number, first, seq))
         fields = {str(question.path[0]) for question in questions if question.path}
+        if not fields.isdisjoint(RECORDS):  # records go from one of these fields to the other
+            fields |= RECORDS
         if not any(self._matters(event, fields) for _, event in records):
             for question in questions:
                 self.ask(first - 1, question)
@@ -292,14 +298,16 @@ class _Walk:
                     continue
                 todo.append((node.origin, wanted, copies))
             elif isinstance(node, Earlier):
-                if node.seq >= seq:
-                    raise AssertionError("a question must go back")
                 self.ask(node.seq, _Question(node.path, wanted, copies))
             elif isinstance(node, Written):
                 if isinstance(node.value, str) and words(node.value):
                     todo += _sources_of_words(node, wanted, copies)
                 else:
                     todo += _source_of_value(node, wanted, copies)
+            else:
+                raise CorruptLog(
+                    f"cannot follow {question.path} back from seq {seq}: nothing lies there", seq
+                )
 
 
 def _own(wanted: dict[int, _Slot], seq: int, copies: tuple[int, ...]) -> None:
@@ -320,19 +328,46 @@ def _source_of_value(node: Written, wanted: dict[int, _Slot], copies: tuple[int,
 
 def _sources_of_words(node: Written, wanted: dict[int, _Slot], copies: tuple[int, ...]) -> Iterator[_Todo]:
     """Tell the words the event wrote from those that were there: in what it replaced, or in a part of that."""
-    left = dict(wanted)
     mine = words(node.value)
+    found = _explained(node, mine)
+    older: dict[int, tuple[Any, dict[int, _Slot]]] = {}
+    written: dict[int, _Slot] = {}
+    for at, slot in wanted.items():
+        place = found.get(at) or (None if node.pool is None else node.pool.find(mine[at]))
+        if place is None:
+            written[at] = slot
+        else:
+            _, slots = older.setdefault(id(place[0]), (place[0], {}))
+            if place[1] in slots:  # two words were one: the second asks for itself
+                yield place[0], {place[1]: slot}, copies
+            else:
+                slots[place[1]] = slot
+    _own(written, node.seq, copies)
+    for source, slots in older.values():
+        yield source, slots, copies
+
+
+def _explained(node: Written, mine: list[str]) -> dict[int, tuple[Any, int]]:
+    """Return for each word that was in a source the source and the word's place there.
+
+    All words take part, so that a span has the owners it has in the whole.
+    """
+    found: dict[int, tuple[Any, int]] = {}
+    unused: dict[str, list[tuple[Any, int]]] = {}
     for source in node.sources:
-        before = value_of(source) if left else None
+        before = value_of(source)
         if isinstance(before, str):
-            places = matched(words(before), mine)
-            older = {places[at]: left.pop(at) for at in list(left) if places[at] != NEW}
-            if older:
-                yield source, older, copies
-    pool = node.pool
-    for at in list(left) if pool is not None else ():
-        assert pool is not None
-        found = pool.find(mine[at])
-        if found is not None:
-            yield found[0], {found[1]: left.pop(at)}, copies
-    _own(left, node.seq, copies)
+            theirs = words(before)
+            left = [at for at in range(len(mine)) if at not in found]
+            places = matched(theirs, [mine[at] for at in left])
+            found |= {at: (source, old) for at, old in zip(left, places, strict=True) if old != NEW}
+            for old in sorted(set(range(len(theirs))) - set(places)):
+                unused.setdefault(theirs[old], []).append((source, old))
+    left = [at for at in range(len(mine)) if at not in found]
+    counts = Counter(mine[at] for at in left)
+    for at in left:  # what no source alone has often enough, all of them together may have
+        places_left = unused.get(mine[at], [])
+        if counts[mine[at]] <= len(places_left):
+            found[at] = places_left.pop()
+            counts[mine[at]] -= 1
+    return found

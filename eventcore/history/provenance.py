@@ -116,28 +116,29 @@ class Fields(dict[str, Any]):
 
 
 class Pool:
-    """The words of a whole that was replaced, to find those that went from one part of it to another.
+    """The words of everything a whole was made of, to find those that went from one part of it to another.
 
-    Only words that occur once before and once after are certain.
+    Words that occur no more often than before were there before.
     """
 
     __slots__ = ("_after", "_before", "_places")
 
-    def __init__(self, before: Any, after: Any) -> None:
+    def __init__(self, before: tuple[Any, ...], after: Any) -> None:
         self._before = before
         self._after = after
         self._places: dict[str, tuple[Any, int]] | None = None
 
     def find(self, word: str) -> tuple[Any, int] | None:
-        """Return the node a word was in and its place there, None unless it is certain."""
+        """Return a node a word was in and its place there, None if it may be new."""
         if self._places is None:
             counts = Counter(all_words(self._after))
             seen: dict[str, list[tuple[Any, int]]] = {}
-            for node, text in texts(self._before):
-                for at, found in enumerate(words(text)):
-                    if counts.get(found) == 1:
-                        seen.setdefault(found, []).append((node, at))
-            self._places = {found: places[0] for found, places in seen.items() if len(places) == 1}
+            for source in self._before:
+                for node, text in texts(source):
+                    for at, found in enumerate(words(text)):
+                        if found in counts:
+                            seen.setdefault(found, []).append((node, at))
+            self._places = {found: at[0] for found, at in seen.items() if len(at) >= counts[found]}
         return self._places.get(word)
 
 
@@ -211,7 +212,7 @@ def _fields(fields: dict[str, Any], origin: Any, rollout: str | None = None) -> 
 
 
 def _pool(node: Written) -> Pool | None:
-    return node.pool or (Pool(node.sources[-1], node.value) if node.sources else None)
+    return node.pool or (Pool(node.sources, node.value) if node.sources else None)
 
 
 def _opened_list(node: Written) -> Iterable[Any]:

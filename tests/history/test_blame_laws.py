@@ -1,0 +1,311 @@
+"""The owner of every surviving word is the event that planted it, in any history.
+
+Every edit plants words that were never used before, between common words that repeat. The model is a map from
+planted word to the seq of its event, and nothing else: it knows nothing of how texts are compared. Histories mix
+updates, assignments, in-place edits, edits from outside, candidates proposed from one or several parents, scored,
+selected, chosen and written back by hand, forks, snapshots and their loss.
+"""
+
+from __future__ import annotations
+
+import copy
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventcore.history import events as e
+from eventcore.history import patches as p
+from eventcore.history import store as stores
+from eventcore.history.run import Run
+from eventcore.history.scope import process_scope
+
+COMMON = ["the", "a", "of", "answer", "user", "the"]
+OWN = ("text", "notes", "examples")
+
+
+class Owner:
+    """Somebody who lives at a path of a run."""
+
+
+class Gardener:
+    """Makes a random history of one variable and remembers which event planted which word."""
+
+    def __init__(self, seed: int, url: str = "memory:") -> None:
+        self.random = Random(seed)
+        self.store = stores.open(url)
+        self.run: Run = self.store.run("main")
+        self.planted: dict[str, int] = {}
+        self.next_word = 0
+        self.fresh: list[str] = []
+        self.forks = 0
+        self.scored: list[int] = []
+        self.owner = Owner()
+        value = {
+            "text": self.text(),
+            "notes": [self.text(), self.text()],
+            "examples": [{"q": self.text(), "a": {"b": self.text()}}],
+            "current_predictions": [], "predictions": [], "seed_candidates": [], "candidates": [],
+            "best_candidates": [], "history": [], "nb_visit": 0, "cumulative_reward": 0.0,
+        }  # fmt: skip
+        declared = e.VariableDeclared(
+            *self.run.stamp(),
+            0,
+            "v",
+            {"type": "object"},
+            copy.deepcopy(value),
+            True,
+            True,
+            None,
+            None,
+            "",
+            -1,
+        )
+        self.run.declare(self.owner, declared)
+        self.sow(self.run.head)
+
+    # --- words ---------------------------------------------------------------------------------
+
+    def plant(self) -> str:
+        self.next_word += 1
+        word = f"w{self.next_word}"
+        self.fresh.append(word)
+        return word
+
+    def text(self) -> str:
+        words = [self.plant()]
+        for _ in range(self.random.randint(0, 4)):
+            words.append(self.random.choice(COMMON) if self.random.random() < 0.5 else self.plant())
+        self.random.shuffle(words)
+        return " ".join(words)
+
+    def edited(self, text: str) -> str:
+        """Plant, pull out, replace and move words of a text."""
+        words = text.split()
+        for _ in range(self.random.randint(1, 3)):
+            at = self.random.randrange(len(words) + 1)
+            what = self.random.random()
+            if what < 0.4 or not words:
+                words.insert(at, self.plant())
+            elif what < 0.6:
+                del words[at % len(words)]
+            elif what < 0.75:
+                words[at % len(words)] = self.plant()
+            elif what < 0.9:
+                words.insert(at, words.pop(self.random.randrange(len(words))))
+            else:
+                words.insert(at, self.random.choice(COMMON))
+        return self.random.choice([" ", "  ", "\n"]).join(words)
+
+    def edited_list(self, items: list[Any], texts: bool) -> list[Any]:
+        """Edit, add, drop and move items, and put two texts into one."""
+        items = [self.edited_value(item) if self.random.random() < 0.4 else item for item in items]
+        for _ in range(self.random.randint(0, 2)):
+            at = self.random.randrange(len(items) + 1)
+            what = self.random.random()
+            if what < 0.4 or not items:
+                items.insert(at, self.text() if texts else {"q": self.text()})
+            elif what < 0.6:
+                del items[at % len(items)]
+            elif what < 0.8 or len(items) < 2 or not texts:
+                self.random.shuffle(items)
+            else:
+                items[:2] = [f"{items[0]} {items[1]}"]
+        return items
+
+    def edited_value(self, value: Any, texts: bool = True) -> Any:
+        if isinstance(value, str):
+            return self.edited(value)
+        if isinstance(value, list):
+            return self.edited_list(copy.deepcopy(value), texts)
+        return {
+            name: self.edited_value(item) if self.random.random() < 0.5 else item
+            for name, item in value.items()
+        }
+
+    def sow(self, seq: int) -> None:
+        for word in self.fresh:
+            self.planted[word] = seq
+        self.fresh = []
+
+    # --- events --------------------------------------------------------------------------------
+
+    @property
+    def value(self) -> dict[str, Any]:
+        return self.run.state.variables["v"]
+
+    def record(self, kind: type[e.Event], *fields: Any) -> int:
+        seq = self.run.record(kind(*self.run.stamp(), 0, *copy.deepcopy(fields)))
+        self.sow(seq)
+        return seq
+
+    def update(self) -> None:
+        names = self.random.sample(OWN, self.random.randint(1, 2))
+        self.record(
+            e.VariableUpdated,
+            {name: self.edited_value(self.value[name], name == "notes") for name in names},
+            -1,
+        )
+
+    def assign(self) -> None:
+        value = self.value
+        self.record(
+            e.VariableAssigned,
+            value | {name: self.edited_value(value[name], name == "notes") for name in OWN},
+            -1,
+        )
+
+    def edit_from_outside(self) -> None:
+        value = self.value
+        if value["examples"] and "q" in value["examples"][0] and self.random.random() < 0.5:
+            path: list[Any] = ["examples", 0, "q"]
+            self.record(e.EditedFromOutside, path, self.edited(value["examples"][0]["q"]), "by hand")
+        else:
+            self.record(e.EditedFromOutside, ["text"], self.edited(value["text"]), "by hand")
+
+    def patch(self) -> None:
+        notes = self.value["notes"]
+        size = len(notes)
+        at = self.random.randrange(size + 1)
+        order = self.random.sample(range(size), size)
+        allowed: list[tuple[int, list[Any]]] = [
+            (p.APPEND, [self.text()]), (p.EXTEND, [[self.text(), self.text()]]), (p.INSERT, [at, self.text()]),
+            (p.REORDER, [order]), (p.SPLICE, [at, at + 2, None, self.edited_list(notes[at : at + 2], True)]),
+        ]  # fmt: skip
+        if size:
+            allowed += [(p.SET, [at % size, self.edited(notes[at % size])]), (p.DELETE, [at % size])] * 2
+            allowed += [(p.DROP, [at, at + 2, None]), (p.CLEAR, [])]
+        if 0 < size < 4:
+            allowed.append((p.REPEAT, [2]))
+        op, args = self.random.choice(allowed)
+        kept = str(args)
+        self.fresh = [word for word in self.fresh if word in kept.replace("'", " ").replace(",", " ").split()
+                      or any(word in str(arg).split() for arg in args)]  # fmt: skip
+        self.record(e.ValuePatched, ["notes"], op, args, -1)
+
+    def patch_inside(self) -> None:
+        examples = self.value["examples"]
+        if examples and "a" in examples[0]:
+            args = ["b", self.edited(examples[0]["a"].get("b", ""))]
+            self.record(e.ValuePatched, ["examples", 0, "a"], p.SET, args, -1)
+        elif examples:
+            self.record(e.ValuePatched, ["examples", 0], p.MERGE, [{"a": {"b": self.text()}}], -1)
+
+    def add(self) -> None:
+        seq = self.record(e.CandidateAdded, 0.5, 4, -1)
+        self.scored.append(seq)
+
+    def propose(self) -> None:
+        parents = self.random.sample(self.scored, min(len(self.scored), self.random.randint(0, 2)))
+        values = [self.run.at(parent).variables["v"] for parent in parents] or [self.value]
+        crossed = {name: self.random.choice(values)[name] for name in OWN}
+        if len(values) == 2:  # words of both in one text
+            crossed["text"] = f"{values[0]['text']} {values[1]['text']}"
+        fields = {
+            name: self.edited_value(item, name == "notes") if self.random.random() < 0.6 else item
+            for name, item in crossed.items()
+        }
+        self.scored.append(self.record(e.CandidateProposed, fields, "mutation", parents, []))
+
+    def choose(self) -> None:
+        value = self.value
+        place = self.random.choice(["seed_candidates", "candidates", "best_candidates", "history"])
+        if value[place]:
+            self.record(e.CandidateChosen, place, self.random.randrange(len(value[place])), "best so far")
+
+    def write_back(self) -> None:
+        """Write a candidate's fields as a user's own optimizer does, by an update."""
+        value = self.value
+        pool = [*value["best_candidates"], *value["candidates"], *value["history"]]
+        if pool:
+            entry = self.random.choice(pool)
+            self.record(e.VariableUpdated, {name: entry[name] for name in OWN}, -1)
+
+    def select(self) -> None:
+        value = self.value
+        size = len(value["best_candidates"]) + len(value["candidates"])
+        if size:
+            kept = self.random.sample(range(size), self.random.randint(1, min(3, size)))
+            self.record(e.PopulationSelected, kept)
+            if self.random.random() < 0.5:
+                self.record(e.BestRemembered, 0)
+
+    def clear(self) -> None:
+        self.record(e.PredictionsCleared)
+
+    def predict(self) -> None:
+        rollout = f"training:0/{self.run.head}/0"
+        self.run.record(e.PredictionAppended(1, rollout, 0, 0, {"said": self.text(), "reward": None}, -1))
+        self.sow(self.run.head)
+        if self.random.random() < 0.6:
+            self.record(e.RewardsAttributed, [(rollout, 1.0)])
+            self.record(e.PredictionsArchived)
+
+    def other(self) -> None:
+        self.record(e.FieldRead, "text")
+
+    def snapshot(self) -> None:
+        self.run.snapshot()
+
+    def fork(self) -> None:
+        """Go on in a fork, somewhere in the past; what was planted after that is gone."""
+        at = self.random.randint(max(self.planted.get("w1", 1), self.run.head - 6), self.run.head)
+        self.forks += 1
+        self.run = self.run.fork(f"fork{self.forks}", at=at)
+        self.scored = [seq for seq in self.scored if seq <= at]
+        self.planted = {word: seq for word, seq in self.planted.items() if seq <= at}
+
+    STEPS = (
+        update, update, assign, edit_from_outside, patch, patch, patch_inside, add, add, propose, propose, choose,
+        choose, write_back, select, clear, predict, other, snapshot, fork,
+    )  # fmt: skip
+
+    def grow(self, steps: int) -> None:
+        for _ in range(steps):
+            self.random.choice(self.STEPS)(self)
+            assert not self.fresh or not any(word in str(self.value) for word in self.fresh)
+            self.fresh = []
+
+    # --- the law -------------------------------------------------------------------------------
+
+    def check(self, seq: int) -> int:
+        """Compare the owner of every planted word with the map, and return how many there were."""
+        blame = self.run.blame("v", at=seq)
+        value = self.run.at(seq).variables["v"]
+        texts: dict[str, str] = {}
+        words = 0
+        for piece in blame.pieces:
+            if isinstance(piece.value, str):
+                texts[piece.pointer] = texts.get(piece.pointer, "") + piece.value
+                for word in piece.value.split():
+                    if word in self.planted:
+                        assert piece.seq == self.planted[word], (word, piece, self.planted[word])
+                        words += 1
+            assert 0 < piece.seq <= seq
+            assert all(piece.seq <= copied <= seq for copied in piece.copies)
+        for pointer, text in texts.items():
+            place: Any = value
+            for step in pointer[1:].split("/"):
+                place = place[int(step)] if isinstance(place, list) else place[step]
+            assert place == text
+        return words
+
+
+def grown(seed: int, steps: int, url: str = "memory:") -> Gardener:
+    gardener = Gardener(seed, url)
+    gardener.grow(steps)
+    return gardener
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_every_planted_word_belongs_to_the_event_that_planted_it(seed: int, steps: int) -> None:
+    gardener = grown(seed, steps)
+    try:
+        assert gardener.check(gardener.run.head) > 0
+        gardener.check(gardener.random.randint(gardener.planted["w1"], gardener.run.head))
+    finally:
+        gardener.store.close()
+        process_scope.run = None
