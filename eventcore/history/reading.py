@@ -84,6 +84,11 @@ class Reader:
                 cut.append(Segment(part.run, low, high))
         return cut
 
+    @property
+    def was_resumed(self) -> bool:
+        """Whether it, or a run it was forked from, was opened for writing more than once."""
+        return any(self._row(run).epoch > 1 for run in self._own_firsts)
+
     def first_stored(self) -> int:
         """First seq that is still stored; more than 1 only in a bounded in-memory run."""
         if isinstance(self.backend, Bounded) and not self._ancestors:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import Spending, costs
-from eventcore.history.positions import Labelled, moves
+from eventcore.history.findings import Diff, History
+from eventcore.history.positions import Labelled, moves, tagged
 from eventcore.history.positions import resolve as resolve_position
 from eventcore.history.reading import Reader
 from eventcore.history.state import State
-from eventcore.history.timetravel import Change, Difference, changes, differences
+from eventcore.history.timetravel import Change, changes, differences, parse_pointer
 
 if TYPE_CHECKING:
     from eventcore.history.bisecting import Predicate, Turn
@@ -159,19 +160,33 @@ class RunReader(ABC):
         wanted = self.seq(seq)
         return self.reader().state_at(wanted)
 
-    def history(self, variable: Any, pointer: str = "", start: int | str = 1) -> Iterator[Change]:
-        """Yield every change of a variable, or of one place in it, oldest first.
+    def history(self, variable: Any, pointer: str = "", start: int | str = 1) -> History:
+        """Return an iterator over every change of a variable, or of one place in it, oldest first.
 
         Args:
             variable: A Variable, its path, or its name where unique.
             pointer: JSON pointer into the value; `""` for the whole of it.
             start: Leave out changes before this seq.
+
+        Raises:
+            NotFound: No such variable, or it is no JSON pointer.
         """
         reader = self.reader()
-        state = self.at(reader.head())
-        records = _concerning(reader, state, variable, 1, reader.head())
+        head = min(reader.head(), self.head)
+        state = self.at(head)
+        path = state.slot(variable_path(variable)).path
+        parse_pointer(pointer)
         first = self.seq(start) if self.head else 0
-        return (change for change in changes(records, pointer, state.sources) if change.seq >= first)
+
+        def find() -> Iterator[Change]:
+            records = _concerning(reader, state, path, 1, head)
+            if reader.was_resumed:
+                restored = tagged(reader, (e.StateRestored,), reader.first_stored(), head)
+                records = heapq.merge(records, restored, key=_seq_of)
+            found = changes(records, pointer, state.sources)
+            return (change for change in found if change.seq >= first)
+
+        return History(self.name, path, pointer, find)
 
     @overload
     def cost(self, by: None = None, *, since_fork: bool = False) -> Spending: ...
@@ -285,7 +300,9 @@ class RunReader(ABC):
         """
         return moves(self, name)
 
-    def replay(self, script: Any, *arguments: str, breaks: Sequence[int | str] = (), catch: bool = True) -> Any:
+    def replay(
+        self, script: Any, *arguments: str, breaks: Sequence[int | str] = (), catch: bool = True
+    ) -> Any:
         """Run a script again in a process of its own and compare it with this log, event by event.
 
         Effects are answered from the log, connections are refused, and the store is left unchanged.
@@ -318,10 +335,29 @@ class RunReader(ABC):
                 open_calls.pop(event.cause, None)
         return list(open_calls.values())
 
-    def diff(self, a: int | str, b: int | str, variable: Any = None) -> list[Difference]:
-        """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings."""
+    def diff(self, a: int | str, b: int | str, variable: Any = None, other: RunReader | None = None) -> Diff:
+        """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings.
+
+        Args:
+            a: A seq of this run, or what stands for one.
+            b: Another; of `other` if that is given.
+            variable: Only this variable.
+            other: A run to compare with, such as a fork; variables of one path are compared.
+
+        Raises:
+            InvalidValue: A seq that is not there.
+            NotFound: No such variable in either state.
+        """
+        there = self if other is None else other
         path = None if variable is None else variable_path(variable)
-        return differences(self.at(a), self.at(b), path)
+        before, after = self.seq(a), there.seq(b)
+        found = differences(self.at(before), there.at(after), path)
+        return Diff(found, f"{self.name}@{before}", f"{there.name}@{after}")
+
+    def _repr_html_(self) -> str:
+        from eventcore.history.html import run_html
+
+        return run_html(self)
 
 
 def _concerning(

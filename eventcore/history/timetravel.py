@@ -118,20 +118,27 @@ def lookup(value: Any, steps: list[str], default: Any = None) -> Any:
 def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Sequence[str]) -> Iterator[Change]:
     """Yield the changes among one variable's events, oldest first; reads and no-ops are left out.
 
+    Events that restore a whole state may be among them.
+
     Values of neighbouring changes share what did not change between them. O(what an event touches) each.
     """
     steps = parse_pointer(pointer)
     state, seen = State(), _Seen()
     before: Any = None
+    path = ""
     for seq, event in records:
         kind = type(event)
         if kind is e.FieldRead:
             continue
         apply(state, event)
+        if kind is e.VariableDeclared:
+            path = event.path  # type: ignore[attr-defined]
         touched = _touched(event)
         if steps and touched is not None and steps[0] not in touched:
             continue
-        value = state.slot(event.variable).value  # type: ignore[attr-defined]
+        if path not in state.variables:
+            continue  # what declared it was taken back
+        value = state.slot(path).value
         changed = seen.look_at(lookup(value, steps, _MISSING)) if steps else seen.look(value, touched)
         if not changed and (steps or kind is not e.VariableDeclared):
             continue

@@ -35,6 +35,7 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
         float: floats,
         bool: st.booleans(),
         str: text,
+        bytes: st.binary(max_size=40),
         type(None): st.none(),
         Any: values,
     }

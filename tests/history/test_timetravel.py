@@ -270,3 +270,68 @@ def test_a_state_is_a_value_that_does_not_change_when_the_run_goes_on() -> None:
         run.record(e.VariableUpdated(0, None, 0, 0, {"items": [2]}, -1))
         assert state.digest == digest
         assert state.variables["v"]["items"] != [1, "mine"]
+
+
+# --- across runs, and what was taken back ----------------------------------------------------------
+
+
+def test_two_runs_are_compared_by_the_paths_of_their_variables() -> None:
+    with stores.open("memory:") as store, store.run("a") as run:
+        declared(run, "v", {"n": 1})
+        fork = run.fork("b")
+        fork.record(e.VariableUpdated(*fork.stamp(), 0, {"n": 2}, -1))
+        (found,) = run.diff(run.head, fork.head, other=fork)
+        assert (found.variable, found.pointer, found.before, found.after) == ("v", "/n", 1, 2)
+        assert run.diff(run.head, run.head, other=fork) == []
+        with pytest.raises(InvalidValue, match="run 'a'"):
+            run.diff(fork.head, fork.head, other=fork)
+
+
+@pytest.mark.parametrize("pointer", ["", "/n"])
+def test_history_shows_that_a_resumed_run_took_something_back(disk: str, pointer: str) -> None:
+    from eventcore.history.state import encode_state
+
+    with stores.open(disk) as store, store.run("a") as run:
+        declared(run, "v", {"n": 0})
+        run.record(e.VariableUpdated(*run.stamp(), 0, {"n": 1}, -1))
+        kept, state = run.head, encode_state(run.state)
+        run.record(e.VariableUpdated(*run.stamp(), 0, {"n": 2}, -1))
+    living.clear()
+    with stores.open(disk) as store, store.reopen("a") as run:
+        run.record(e.StateRestored(*run.stamp(), kept, state))
+        run.record(e.VariableUpdated(*run.stamp(), 0, {"n": 3}, -1))
+        found = list(run.history("v", pointer))
+        values = [change.after if pointer else change.after["n"] for change in found]
+        assert values == [0, 1, 2, 1, 3]
+        assert [change.kind for change in found][3] == "StateRestored"
+
+
+# --- how they show themselves ------------------------------------------------------------------
+
+
+def test_differences_and_changes_say_what_they_are() -> None:
+    with stores.open("memory:") as store, store.run("a") as run:
+        declared(run, "v", {"text": "one <b>two</b> three", "n": 1})
+        first = run.head
+        for number in range(30):
+            run.record(e.VariableUpdated(*run.stamp(), 0, {"n": number, "text": f"one \x1b[31m{number}"}, -1))
+        diff = run.diff(first, run.head)
+        assert repr(diff).splitlines()[0] == f"Diff(a@{first} to a@{run.head}: 2 differences)"
+        assert "~ v/n  1 -> 29" in repr(diff)
+        assert repr(run.diff(first, first)) == f"Diff(a@{first} to a@{first}: no difference)"
+        history = run.history("v", "/text")
+        assert len(repr(history).splitlines()) == 22 and "… and more" in repr(history)
+        assert len(list(history)) == 31 and list(history) == []
+        for shown in (diff, history, run, run.history("v"), run.diff(0, run.head)):
+            page = shown._repr_html_()
+            assert "\x1b" not in page and "\x1b" not in repr(shown)
+            assert "<b>two" not in page and "<script" not in page
+        assert "<ins" in diff._repr_html_() and "&lt;b&gt;two" in history._repr_html_()
+
+
+def test_a_page_of_a_large_run_stays_small() -> None:
+    with stores.open("memory:") as store, store.run("a") as run:
+        for number in range(300):
+            declared(run, f"v{number}", {"text": "x" * 10_000})
+        for shown in (run, run.diff(0, run.head)):
+            assert len(shown._repr_html_()) < 100_000 and "… and 20" in shown._repr_html_()
