@@ -30,6 +30,7 @@ from eventcore.modules.structure import is_schema
 from eventcore.programs.program import Program
 from eventcore.replay.rollouts import RolloutNames, example_digest
 from eventcore.testing.checks import DoesNotApply
+from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.schema_strategies import draw, from_model
 from eventcore.variables.variable import Variable
 
@@ -206,6 +207,10 @@ class Bench:
                 return await self.module(example, training=training)
             return await self.module(*arguments, training=training)
 
+    def answer(self, example: Any, *, training: bool = False, rollout: str | None = None) -> Any:
+        """Call the module on one example, in an event loop of its own; arguments as in `call`."""
+        return run_coroutine(lambda: self.call(example, training=training, rollout=rollout))
+
     def owner(self, variable: Variable) -> Module | None:
         """Return the module whose attribute holds a variable."""
         for module in modules_below(self.module):
@@ -231,6 +236,15 @@ class Bench:
         for record in self.run.events(start):
             if not kinds or type(record.event).__name__ in kinds:
                 yield record.event
+
+
+def called(module: Any, *inputs: Any, **options: Any) -> Any:
+    """Call a module or program, in an event loop of its own."""
+
+    async def work() -> Any:
+        return await module(*inputs, **options)
+
+    return run_coroutine(work)
 
 
 async def program_around(module: Any, example: Any) -> Any:

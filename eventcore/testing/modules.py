@@ -11,11 +11,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from eventcore.testing import module_checks
+from eventcore.testing import module_checks, module_repetition, module_saving, module_training
 from eventcore.testing.checks import BoundCheck, Check, Expected, Report, bound, run_checks
 from eventcore.testing.module_subject import Factory, ModuleSubject
 
-MODULE_CHECKS: tuple[Check[ModuleSubject], ...] = (*module_checks.CHECKS,)
+MODULE_CHECKS: tuple[Check[ModuleSubject], ...] = (
+    *module_checks.CHECKS,
+    *module_training.CHECKS,
+    *module_saving.CHECKS,
+    *module_repetition.CHECKS,
+)
 """Every check of modules, in order."""
 
 

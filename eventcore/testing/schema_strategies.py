@@ -79,7 +79,10 @@ def json_values(schema: Mapping[str, Any]) -> Values:
         InvalidValue: The schema is malformed or uses a keyword that cannot be honoured.
     """
     root = dict(schema)
-    if root.get("type", "object") == "object" and "enum" not in root:
+    if (
+        root.get("type") == "object"
+        and not {"enum", "const", "anyOf", "oneOf", "allOf", "$ref"} & root.keys()
+    ):
         validator = validator_for(root)
 
         def fits(value: Any) -> bool:

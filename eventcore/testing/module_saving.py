@@ -1,0 +1,186 @@
+"""The checks of a module that is saved, loaded, rebuilt, forked and read back from its log."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from eventcore.history.scope import in_run
+from eventcore.history.state import State, apply
+from eventcore.modules.module import Module as AnyModule
+from eventcore.programs.program import Program
+from eventcore.saving.construction import program_from_run
+from eventcore.saving.serialization import deserialize_object, serialize_object
+from eventcore.testing.checks import Check, Tally
+from eventcore.testing.module_subject import (
+    Bench,
+    ModuleSubject,
+    called,
+    outputs_json,
+    program_around,
+    workbench,
+)
+from eventcore.testing.module_training import drawn_fields
+from eventcore.testing.scheduling import run_coroutine
+
+
+def values_of(module: Any) -> dict[str, Any]:
+    """Return the value of every variable by its name; paths differ when the same module lies elsewhere."""
+    return {variable.name: variable.get_json() for variable in module.variables}
+
+
+def _shapes(module: Any) -> list[tuple[str, Any, bool]]:
+    return [(variable.path, variable.get_schema(), variable.trainable) for variable in module.variables]
+
+
+def _used(bench: Bench, subject: ModuleSubject) -> None:
+    """Give the variables a past: calls, and values nobody would guess."""
+    for example in subject.examples(3):
+        bench.answer(example, training=True)
+    for number, variable in enumerate(bench.module.trainable_variables):
+        variable.update(drawn_fields(variable, number + 1))
+
+
+def config_round_trip(subject: ModuleSubject, tally: Tally) -> None:
+    """Make the module again from its config, and compare the two."""
+    with subject.bench() as bench:
+        example = subject.examples(1)[0]
+        bench.answer(example)
+        module = bench.module
+        config = serialize_object(module)
+        text = json.dumps(config, sort_keys=True)
+        shapes, expected = _shapes(module), _first_values(subject)
+    with workbench(subject.number):
+        again: Any = deserialize_object(json.loads(text))
+        tally.require(type(again) is type(module), f"from_config made a {type(again).__name__}")
+        facts = [(m.name, m.description, m.trainable) for m in (module, again)]
+        tally.require(
+            facts[0] == facts[1], f"name, description or trainable changed: {facts[0]} to {facts[1]}"
+        )
+        if not again.built:
+            called(again, *(example if isinstance(example, list) else [example]))
+        tally.require(_shapes(again) == shapes, "the module made from its config has other variables")
+        same = json.dumps(serialize_object(again), sort_keys=True)
+        tally.require(same == text, f"the config changed on the way: {text} to {same}")
+    with workbench(subject.number):
+        fresh: Any = deserialize_object(json.loads(text))
+        found = values_of(fresh) if isinstance(fresh, AnyModule) else {}
+        tally.require(
+            {name: found.get(name) for name in expected} == expected,
+            "the module made from its config begins with other values: does get_config hold every argument?",
+        )
+
+
+def _first_values(subject: ModuleSubject) -> dict[str, Any]:
+    """Return the values a fresh instance begins with."""
+    with subject.bench() as bench:
+        return values_of(bench.module)
+
+
+def save_and_load(subject: ModuleSubject, tally: Tally) -> None:
+    """Save the module in a program, in each form, load it, and compare values and answers."""
+    example = subject.examples(1)[0]
+    with tempfile.TemporaryDirectory(prefix="eventcore-check-") as folder, subject.bench() as bench:
+        program = run_coroutine(lambda: program_around(bench.module, example))
+        _used(bench, subject)
+        bench.run.flush()
+        expected = values_of(program)
+        names = [variable.path for variable in program.trainable_variables]
+        for form in ("portable.json", "store.lmdb"):
+            path = Path(folder) / form
+            program.save(str(path))
+            with workbench(subject.number):
+                loaded = Program.load(str(path))
+                tally.require(
+                    values_of(loaded) == expected,
+                    f"values changed in {form}: {_difference(expected, values_of(loaded))}",
+                )
+                found = [variable.path for variable in loaded.trainable_variables]
+                tally.require(found == names, f"trainable variables changed in {form}: {names} to {found}")
+                answer = outputs_json(called(loaded, example))
+            tally.require(
+                answer is not None or _silent(program, example), f"loaded from {form} it gives no answer"
+            )
+            if form == "portable.json":
+                first = answer
+            tally.require(
+                answer == first, f"loaded from {form} it answers {answer!r}, from portable.json {first!r}"
+            )
+        before = outputs_json(called(program, example))
+        tally.require(before == first, f"loaded it answers {first!r}, before it was saved {before!r}")
+
+
+def _silent(program: Any, example: Any) -> bool:
+    return called(program, example) is None
+
+
+def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
+    wrong = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return "; ".join(f"{name}: {one.get(name)!r} to {other.get(name)!r}" for name in wrong[:3])
+
+
+def fork_round_trip(subject: ModuleSubject, tally: Tally) -> None:
+    """Fork the run, go on in the fork, and look at both."""
+    with subject.bench() as bench:
+        program = run_coroutine(lambda: program_around(bench.module, subject.examples(1)[0]))
+        for example in subject.examples(3):
+            called(program, example, training=True)
+        bench.run.flush()
+        head, digest, expected = bench.run.head, bench.run.state.digest, values_of(program)
+        with bench.run.fork("beside") as fork:
+            again: Any = program_from_run(fork)
+            tally.require(values_of(again) == expected, "a fork's program begins with other values")
+            with in_run(fork):
+                for example in subject.examples(3):
+                    called(again, example, training=True)
+            fork.flush()
+            tally.require(
+                fork.state.digest == fork.at(fork.head).digest, "the fork's state is not what its log says"
+            )
+        tally.require(bench.run.head == head, "what happened in a fork was written into its parent")
+        tally.require(bench.run.state.digest == digest, "what happened in a fork changed its parent")
+
+
+def state_is_the_fold(subject: ModuleSubject, tally: Tally) -> None:
+    """Fold the log again, from the beginning, after every call."""
+    with subject.bench() as bench:
+        state, seq = State(), 0
+        for example in [*subject.examples(), *subject.examples(2)]:
+            bench.answer(example, training=True)
+            head = bench.run.flush()
+            if head > seq:
+                for record in bench.run.events(seq + 1):
+                    apply(state, record.event)
+                seq = head
+            tally.require(
+                state.digest == bench.run.state.digest, f"the log folded up to event {seq} is another state"
+            )
+            live = {variable.path: variable.get_json() for variable in bench.module.variables}
+            held = {path: state.variables[path] for path in live}
+            tally.require(held == live, f"the log and the variables differ: {_difference(held, live)}")
+
+
+CHECKS: tuple[Check[ModuleSubject], ...] = (
+    Check(
+        "config_round_trip",
+        "`get_config` and `from_config` make the same module: same class, arguments, variables and first values.",
+        config_round_trip,
+    ),
+    Check(
+        "save_and_load",
+        "A program with the module comes back from every form of file with its values, and answers as before.",
+        save_and_load,
+    ),
+    Check(
+        "fork_round_trip",
+        "A fork goes on from the same values, and nothing done in it reaches the run it came from.",
+        fork_round_trip,
+    ),
+    Check(
+        "equal_state_from_replay",
+        "The log alone gives the state: folded from the beginning it equals the live one after every call.",
+        state_is_the_fold,
+    ),
+)
