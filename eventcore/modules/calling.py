@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import InvalidValue
 from eventcore.history.scope import current_run, in_tracing
+from eventcore.models.data_model import DataModel
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.modules.arguments import InputConverter, holds_model, is_symbolic, outputs_of
 from eventcore.modules.building import ensure_built, has_own_build, record_lock
@@ -106,6 +107,8 @@ def converted(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         args = (core.arrange(module, args[0]),)
         if not kwargs and type(args[0]) is JsonDataModel:
             return args, kwargs  # as between the modules of a graph
+        if not kwargs and isinstance(args[0], DataModel):
+            return (args[0].to_json_data_model(name=f"inputs_{core.name}"),), kwargs
     converter = InputConverter(f"{type(module).__name__} '{core.path}'", f"inputs_{core.name}")
     known = core.input_schema
     structures = known if len(args) > 1 and isinstance(known, list) and len(known) == len(args) else [known]
