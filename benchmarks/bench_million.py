@@ -6,7 +6,7 @@ each: `spread` every hundredth, `clustered` 10,000 in a row. The other 98 % go t
 
 - Bytes: disk blocks of all the store's files, so free pages, index, snapshots and schemas are in it, over
   the number of events. No baseline: the raw size of the encoded events is printed beside it.
-- Opening: `ec.open` and `store.run(name, resume=True)`, in a fresh process each time, from when the names of
+- Opening: `ec.open` and `store.reopen(name)`, in a fresh process each time, from when the names of
   `bench_import.py` are imported until the run can be written to. Importing LMDB's and zstd's bindings is in it.
   The best of several is judged.
 - `at(k)`: 300 random places; p99 over all of them, best of the repetitions.
@@ -45,7 +45,7 @@ import eventcore as ec
 {NAMES}
 started = time.perf_counter()
 store = ec.open(sys.argv[1])
-run = store.run("measured", resume=True)
+run = store.reopen("measured")
 print(time.perf_counter() - started)
 """
 

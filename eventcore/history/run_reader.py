@@ -83,6 +83,10 @@ class RunReader(ABC):
         self.settle()
         return self.store.reader(self.number)
 
+    def readable(self, reader: Reader) -> int:
+        """Return the last seq that is read: what other processes appended meanwhile is read too."""
+        return reader.head()
+
     @property
     def first_stored(self) -> int:
         """First seq that can still be read; more than 1 only in a bounded in-memory run."""
@@ -126,7 +130,7 @@ class RunReader(ABC):
             NotFound: No such variable.
         """
         reader = self.reader()
-        head = min(reader.head(), self.head)  # code that is run again sees what it has come to
+        head = self.readable(reader)
         first = max(1, self.seq(start)) if head else 1
         last = head if stop is None else min(self.seq(stop), head)
         wanted = _kind(kind)

@@ -17,7 +17,9 @@ def run_in_memory(name: str, seed: int, store: Store | None = None) -> Run:
         store: A store in memory, perhaps with that run in it already; a new one when absent.
     """
     home = open_store("memory:", limit=MEMORY_LIMIT) if store is None else store
+    if name in home:
+        return home.reopen(name)
     before = process_scope.run
-    run = home.run(name, seed=seed, resume=True)
+    run = home.run(name, seed=seed)
     run.before, process_scope.run = before, before
     return run

@@ -82,7 +82,12 @@ def write(url: str, seed: int, tell: Callable[[bytes], None]) -> None:
     chance = random.Random(seed)
     index.CHUNK, snapshots.SNAPSHOT_FLOOR = 40, 2_000
     store = stores.open(url)
-    run = store.run("main", resume=True)
+    with store.reopen("main") if "main" in store else store.run("main") as run:
+        go_on(run, chance, tell)
+
+
+def go_on(run: Run, chance: random.Random, tell: Callable[[bytes], None]) -> None:
+    """Count further from what is there, without end."""
     variable = Variable(data_model=Counted, name="counted")
     n: int = variable.get("n")
     tell(b"O%d" % run.head)

@@ -66,7 +66,7 @@ def test_a_golden_store_opens_and_every_state_has_the_digest_it_had(
 @pytest.mark.parametrize("kind", ["lmdb", "sqlite"])
 def test_a_golden_run_can_be_gone_on_with(folder: Path, kind: str) -> None:
     with stores.open(f"{kind}:{folder / ('store.' + kind)}") as store:
-        run = store.run("main", resume=True)
+        run = store.reopen("main")
         assert run.record(e.FieldRead(0, None, 0, 1, "count")) == expected(folder)["runs"]["main"]["head"] + 2
         run.flush()
         assert store.verify() == []

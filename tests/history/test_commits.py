@@ -268,9 +268,10 @@ def test_a_failed_commit_poisons_the_run_until_it_is_opened_again(
         "items": [],
     }  # what is in memory can still be read, and saved elsewhere
     assert run.at(acknowledged).variables["pair"]["n"] == 1
-    again = store.run("poisoned", resume=True)
+    again = store.reopen("poisoned")
     assert again is not run
-    variable.update({"items": [1]})
+    with again:
+        variable.update({"items": [1]})
     assert again.state.variables["pair"] == {"n": 2, "items": [1]}
     again.flush()
     assert store.verify() == []
@@ -321,8 +322,9 @@ except EventcoreError as error:
 else:
     print("never full")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-again = store.run("full", resume=True)
-pair.update({"n": -1})
+again = store.reopen("full")
+with again:
+    pair.update({"n": -1})
 again.flush()
 print(store.verify())
 """

@@ -22,7 +22,7 @@ import sys
 import eventcore.history.store as stores
 from eventcore.history import events as e
 store = stores.open(sys.argv[1])
-run = store.run("taken", resume=True)
+run = store.reopen("taken") if "taken" in store else store.run("taken")
 run.record(e.MetricLogged(0, None, 0, "x", 1.0))
 run.flush()
 print(run.head)
@@ -60,6 +60,7 @@ def test_after_the_store_is_closed_reading_works_and_writing_raises(url: str) ->
         lambda: run.snapshot(),
         lambda: store.run("another"),
         lambda: store.run("done", resume=True),
+        lambda: store.reopen("done"),
         lambda: store.delete("done"),
         lambda: store.import_run(run, "copy"),
     ):
@@ -178,7 +179,7 @@ print(run.name, run.store.url, run.head, os.listdir())
 def test_the_run_in_memory_stays_bounded_and_its_state_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "MEMORY_LIMIT", 200_000)
     monkeypatch.setattr("eventcore.history.snapshots.SNAPSHOT_FLOOR", 20_000)
-    monkeypatch.setattr("eventcore.history.run.SNAPSHOT_FLOOR", 20_000)
+    monkeypatch.setattr("eventcore.history.recording.SNAPSHOT_FLOOR", 20_000)
     run = current_run()
     chance = random.Random(1)
     for n in range(3_000):

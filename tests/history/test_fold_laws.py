@@ -298,7 +298,7 @@ class FoldMachine(RuleBasedStateMachine):
         self.store.close()
         self.store = stores.open(self.store.url)
         for world in self.worlds:
-            world.run = self.store.run(world.run.name, resume=True)
+            world.run = self.store.reopen(world.run.name)
             world.note()
 
     @rule(data=st.data())

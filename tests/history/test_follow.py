@@ -164,7 +164,7 @@ def test_a_follower_goes_on_while_the_writer_is_killed_and_another_takes_over(di
 import sys
 import eventcore.history.store as stores
 from eventcore.history import events as e
-run = stores.open(sys.argv[1]).run("watched", resume=True)
+run = stores.open(sys.argv[1]).reopen("watched")
 run.record(e.LabelSet(0, None, 0, "end", 1))
 """,
         disk,

@@ -104,7 +104,7 @@ def test_the_index_goes_on_where_it_was_after_reopening(disk: str, reopen: Calla
     run = filled(store.run("long"), 37)
     for _ in range(5):
         store = reopen(store)
-        run = filled(store.run("long", resume=True), 23)
+        run = filled(store.reopen("long"), 23)
     for variable in VARIABLES:
         assert by_index(run, variable) == scan(run, variable)
     chunks = index.chunks(store.backend, run.number, 1)

@@ -31,7 +31,7 @@ import sys
 import eventcore.history.store as stores
 from eventcore.history import events as e
 store = stores.open(sys.argv[1])
-run = store.run("taken", resume=True)
+run = store.reopen("taken") if "taken" in store else store.run("taken")
 run.record(e.MetricLogged(0, None, 0, "x", 1.0))
 run.flush()
 print(run.head)
@@ -45,6 +45,10 @@ def log(run: Run, name: str = "x") -> int:
 
 def names(run: Run) -> list[str]:
     return [record.event.name for record in run.events(kind=e.MetricLogged)]  # type: ignore[attr-defined]
+
+
+def resumed(run: Run) -> list[bool]:
+    return [record.event.facts["resumed"] for record in run.events(kind=e.RunStarted)]  # type: ignore[attr-defined]
 
 
 # --- starting ----------------------------------------------------------------------------------
@@ -130,20 +134,70 @@ def test_resume_starts_the_run_if_there_is_none(url: str) -> None:
     assert stores.open(url).run("new", resume=True).name == "new"
 
 
-def test_resume_goes_on_with_the_run_and_keeps_its_seed(disk: str, reopen: Callable[[Store], Store]) -> None:
+def test_reopen_goes_on_at_the_head_and_keeps_the_seed(disk: str, reopen: Callable[[Store], Store]) -> None:
     store = stores.open(disk)
     log(store.run("long", seed=9), "one")
-    again = reopen(store).run("long", resume=True, seed=1)
+    again = reopen(store).reopen("long")
     log(again, "two")
     assert (again.seed, names(again)) == (9, ["one", "two"])
-    started = [record.event for record in again.events(kind="RunStarted")]
-    assert [event.facts["resumed"] for event in started] == [False, True]  # type: ignore[attr-defined]
+    assert resumed(again) == [False, True]
+
+
+def test_reopen_makes_nothing_current_outside_its_block(disk: str, reopen: Callable[[Store], Store]) -> None:
+    stores.open(disk).run("long")
+    store = reopen(stores.open(disk))
+    current = store.run("current")
+    again = store.reopen("long")
+    assert current_run() is current
+    with again:
+        assert current_run() is again
+    assert current_run() is current
+    with pytest.raises(NotFound, match=r"cannot find run 'none'.*it has: long, current"):
+        store.reopen("none")
+
+
+def test_resume_runs_the_code_again_and_goes_on_where_its_log_ends(
+    disk: str, reopen: Callable[[Store], Store]
+) -> None:
+    store = stores.open(disk)
+    log(store.run("long", seed=9), "one")
+    for seed in (None, 9):
+        head = store["long"].head
+        store = reopen(store)
+        again = store.run("long", resume=True, seed=seed)
+        assert (again.seed, again.head) == (9, 1)
+        log(again, "one")
+        assert names(again) == ["one"]
+        again.close()
+        assert (store["long"].head, names(store["long"])) == (head, ["one"])
+    again = reopen(store).run("long", resume=True)
+    log(again, "one")
+    log(again, "two")
+    assert names(again) == ["one", "two"]
+    assert resumed(again) == [False, True]
+
+
+def test_resuming_with_another_seed_is_refused_and_changes_nothing(
+    disk: str, reopen: Callable[[Store], Store]
+) -> None:
+    store = stores.open(disk)
+    log(store.run("long", seed=9), "one")
+    store = reopen(store)
+    with pytest.raises(
+        InvalidValue, match=r"cannot resume run 'long' with seed 1: it was started with seed 9"
+    ):
+        store.run("long", resume=True, seed=1)
+    assert store["long"].head == 2
+    with pytest.raises(NotFound):
+        store["long-2"]
 
 
 def test_resume_in_the_same_process_gives_the_same_object(url: str) -> None:
     store = stores.open(url)
     run = store.run("cell")
     store.run("other")
+    assert store.reopen("cell") is run
+    assert current_run() is not run
     assert store.run("cell", resume=True) is run
     assert current_run() is run
 
@@ -153,6 +207,7 @@ def test_opening_the_store_again_in_a_notebook_finds_the_run_it_left(disk: str) 
     log(run)
     again = stores.open(disk)
     assert again.run("cell", resume=True) is run
+    assert again.reopen("cell") is run
     assert again["cell"] is run
     with pytest.raises(StoreBusy, match="this process"):
         again.delete("cell")
@@ -161,7 +216,7 @@ def test_opening_the_store_again_in_a_notebook_finds_the_run_it_left(disk: str) 
     assert run.flush() == run.head
 
 
-def test_a_run_whose_handle_was_forgotten_can_be_resumed_in_the_same_process(disk: str) -> None:
+def test_a_run_whose_handle_was_forgotten_can_be_reopened_in_the_same_process(disk: str) -> None:
     import gc
 
     store = stores.open(disk)
@@ -171,7 +226,7 @@ def test_a_run_whose_handle_was_forgotten_can_be_resumed_in_the_same_process(dis
     process_scope.run = None
     del store, run
     gc.collect()
-    again = stores.open(disk).run("lost", resume=True)
+    again = stores.open(disk).reopen("lost")
     assert names(again) == ["x"]
     log(again)
     again.flush()
@@ -184,6 +239,8 @@ def test_resuming_a_run_that_is_alive_elsewhere_is_refused_naming_it(tmp_path: P
         store = stores.open(url)
         with pytest.raises(StoreBusy, match=rf"'taken'.*process {other.process.pid} .*store\['taken'\]"):
             store.run("taken", resume=True)
+        with pytest.raises(StoreBusy, match=rf"'taken'.*process {other.process.pid} .*store\['taken'\]"):
+            store.reopen("taken")
         with pytest.raises(StoreBusy, match=f"process {other.process.pid}"):
             store.delete("taken")
         assert store["taken"].head == head
@@ -191,7 +248,7 @@ def test_resuming_a_run_that_is_alive_elsewhere_is_refused_naming_it(tmp_path: P
         fork = store["taken"].fork("beside")
         log(fork)
         fork.flush()
-    again = store.run("taken", resume=True)  # its process was killed
+    again = store.reopen("taken")  # its process was killed
     log(again)
     assert again.flush() == again.head > head
 
@@ -211,7 +268,7 @@ def test_a_writer_that_was_overtaken_is_told_who_won(disk: str) -> None:
     with pytest.raises(ConcurrentAppend):
         run.flush()
     assert names(run) == ["x"]
-    again = store.run("contested", resume=True)
+    again = store.reopen("contested")
     assert again is not run
     log(again)
     assert again.flush() == again.head
@@ -416,7 +473,7 @@ def test_a_run_opened_for_reading_cannot_be_written(disk: str, reopen: Callable[
     run = reopen(store)["a"]
     head = run.head
     for write in (lambda: log(run), lambda: run.snapshot(), lambda: run.lock):
-        with pytest.raises(StoreReadOnly, match=r"'a'.*opened for reading.*resume=True.*fork"):
+        with pytest.raises(StoreReadOnly, match=r"'a'.*opened for reading.*reopen.*resume=True.*fork"):
             write()
     assert run.head == head
     assert run.flush() == head
@@ -435,6 +492,7 @@ def test_a_store_opened_for_reading_refuses_every_write_and_creates_nothing(
         for write in (
             lambda: store.run("b"),
             lambda: store.run("a", resume=True),
+            lambda: store.reopen("a"),
             lambda: store["a"].fork("b"),
             lambda: store.delete("a"),
             lambda: store.import_run(store["a"], "b"),

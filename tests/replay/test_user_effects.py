@@ -146,17 +146,52 @@ def test_an_argument_json_cannot_hold_is_refused_before_anything_is_recorded(run
     assert (called, kinds(run)) == ([], [])
 
 
-def test_effects_nest(run: ec.Run) -> None:
-    @ec.effect
-    def inner(number: int) -> int:
-        return number + 1
+def nested(outer: str, inner: str, called: list[str]) -> Any:
+    """An effect that performs another one inside, each plain or async, as a function to be called."""
 
-    @ec.effect
-    async def outer(number: int) -> int:
-        return inner(number) * 10
+    @ec.effect(name="inner")
+    def plain_inner() -> int:
+        called.append("inner")
+        return 1
 
-    assert asyncio.run(outer(1)) == 20
-    assert kinds(run) == ["EffectStarted", "EffectStarted", "EffectCompleted", "EffectCompleted"]
+    @ec.effect(name="inner")
+    async def async_inner() -> int:
+        return plain_inner()
+
+    async def inside() -> int:
+        called.append("outer")
+        if inner == "plain in a thread":
+            return await ec.to_thread(plain_inner)
+        return plain_inner() if inner == "plain" else await asyncio.gather(async_inner())
+
+    @ec.effect(name="outer")
+    def plain_outer() -> int:
+        return asyncio.run(inside())
+
+    async_outer = ec.effect(name="outer")(inside)
+    return plain_outer if outer == "plain" else lambda: asyncio.run(async_outer())
+
+
+@pytest.mark.parametrize("inner", ["plain", "plain in a thread", "async"])
+@pytest.mark.parametrize("outer", ["plain", "async"])
+def test_an_effect_inside_an_effect_is_refused_before_it_is_recorded_or_made(
+    run: ec.Run, outer: str, inner: str
+) -> None:
+    called: list[str] = []
+    with pytest.raises(
+        InvalidValue, match=r"cannot perform effect 'inner' inside effect 'outer'.*call it outside"
+    ):
+        nested(outer, inner, called)()
+    assert called == ["outer"]
+    assert kinds(run) == ["EffectStarted", "EffectFailed"]
+
+
+@pytest.mark.parametrize("outer", ["plain", "async"])
+def test_after_an_effect_was_refused_inside_another_effects_go_on(run: ec.Run, outer: str) -> None:
+    with pytest.raises(InvalidValue):
+        nested(outer, "plain", [])()
+    assert ec.uuid() != ec.uuid()
+    assert kinds(run)[2:] == ["EffectStarted", "EffectCompleted"] * 2
 
 
 def test_equal_requests_of_one_rollout_are_told_apart_by_their_ordinal(run: ec.Run) -> None:
@@ -238,8 +273,24 @@ def test_a_run_continued_in_another_process_goes_on_counting_equal_requests(tmp_
         return question
 
     ordinals: list[int] = []
-    for _ in range(2):
-        with ec.open(tmp_path / "again.lmdb") as store, store.run("r", resume=True) as opened:
+    for goes_on in (ec.Store.run, ec.Store.reopen):
+        with ec.open(tmp_path / "again.lmdb") as store, goes_on(store, "r") as opened:
             ask("x")
             ordinals = [record.event.ordinal for record in opened.events(kind="EffectStarted")]  # type: ignore[attr-defined]
     assert ordinals == [0, 1]
+
+
+def test_a_script_run_again_counts_equal_requests_anew_and_goes_on_after_the_logs_end(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    @ec.effect
+    def ask(question: str) -> str:
+        made.append(question)
+        return question
+
+    for times, ordinals in ((2, [0, 1]), (2, [0, 1]), (3, [0, 1, 2])):
+        with ec.open(tmp_path / "again.lmdb") as store, store.run("r", resume=True) as opened:
+            assert [ask("x") for _ in range(times)] == ["x"] * times
+            started = [record.event for record in opened.events(kind="EffectStarted")]
+            assert [event.ordinal for event in started] == ordinals  # type: ignore[attr-defined]
+            assert len(made) == times

@@ -105,7 +105,7 @@ def test_another_run_of_the_same_name_is_never_replaced(tmp_path: Path) -> None:
 def test_a_saved_run_that_was_continued_there_is_not_replaced(tmp_path: Path) -> None:
     program = used(graph())
     program.save(tmp_path / "runs")
-    with ec.open(tmp_path / "runs") as store, store.run("test", resume=True) as continued:
+    with ec.open(tmp_path / "runs") as store, store.reopen("test") as continued:
         events_there = continued.head
     with pytest.raises(DuplicateName):
         program.save(tmp_path / "runs")
@@ -130,10 +130,9 @@ def test_a_run_being_written_there_is_not_continued(tmp_path: Path) -> None:
     program = used(graph())
     program.save(tmp_path / "runs")
     with ec.open(tmp_path / "runs") as store:
-        store.run("test", resume=True)
+        store.reopen("test")
         with pytest.raises(StoreBusy, match="is being written by"):
             program.save(tmp_path / "runs")
-    ec.history.scope.process_scope.run = None
 
 
 @pytest.mark.parametrize("name", ["p.txt", "p.v2", "p.json.bak", "p.pkl", "p.lmdb2", ""])

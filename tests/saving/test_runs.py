@@ -11,12 +11,12 @@ from eventcore.errors import NotFound
 from tests.saving.samples import Greet, Name, account, graph, used, values
 
 
-def test_a_resumed_run_goes_on_with_the_program_it_had(tmp_path: Path) -> None:
+def test_a_reopened_run_goes_on_with_the_program_it_had(tmp_path: Path) -> None:
     with ec.open(tmp_path / "runs") as store, store.run("a"):
         program = used(graph(), "Ada", "Bob")
         program.save(tmp_path / "runs")
         before = account(program)
-    with ec.open(tmp_path / "runs") as store, store.run("a", resume=True) as run:
+    with ec.open(tmp_path / "runs") as store, store.reopen("a") as run:
         again = run.program()
         assert account(again) == before
         assert all(variable.run is run for variable in again.variables)
@@ -72,7 +72,7 @@ def test_every_seq_at_which_the_program_was_there_can_be_gone_back_to(run: ec.Ru
 def test_a_run_opened_for_reading_gives_a_program_that_lives_in_memory(tmp_path: Path, run: ec.Run) -> None:
     with ec.open(tmp_path / "runs") as store, store.run("a"):
         program = used(graph())
-        store.run("a", resume=True).flush()
+        store["a"].flush()
         before = account(program)
     with ec.open(tmp_path / "runs", read_only=True) as store:
         head = run.head
@@ -116,5 +116,5 @@ def test_flags_are_as_they_were_last_saved(run: ec.Run, tmp_path: Path) -> None:
         program.get_module("greeter_greet").trainable = False
         program.save(tmp_path / "runs")
         before = account(program)
-    with ec.open(tmp_path / "runs") as store, store.run("a", resume=True) as again:
+    with ec.open(tmp_path / "runs") as store, store.reopen("a") as again:
         assert account(again.program()) == before

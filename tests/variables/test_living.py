@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventcore.errors import DuplicateName, StoreClosed, StoreReadOnly, TracingError
+from eventcore.errors import Diverged, DuplicateName, StoreClosed, StoreReadOnly, TracingError
 from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.run import Run
@@ -186,19 +187,41 @@ def test_a_variable_in_a_cycle_of_objects_counts_as_gone_when_nobody_can_reach_i
         gc.enable()
 
 
-def test_a_second_launch_that_resumes_goes_on_with_the_value_it_left(disk: str) -> None:
-    code = """
+LAUNCH = """
 import sys
 import eventcore.history.store as stores
 from eventcore.variables import Variable
 from tests.variables.test_living import Note
-run = stores.open(sys.argv[1]).run("script", resume=True)
+store = stores.open(sys.argv[1])
+"""
+NOTING = """
 variable = Variable({"word": "start"}, data_model=Note, name="note")
 variable.get("items").append(len(variable.get("items")))
 print(variable.get_json())
 """
-    said = [python(code, disk).stdout.strip() for _ in range(3)]
-    assert [line.count(",") for line in said] == [2, 3, 4]
+
+
+def test_a_second_launch_that_resumes_does_the_same_again_and_goes_on_after_it(disk: str) -> None:
+    code = LAUNCH + 'store.run("script", resume=True)\n' + NOTING
+    more = 'variable.get("items").append(len(variable.get("items")))\nprint(variable.get_json())\n'
+    first = python(code, disk).stdout
+    head = stores.open(disk, read_only=True)["script"].head
+    again = python(code, disk)
+    assert (again.stdout, "'items': [0]" in first) == (first, True)
+    assert f"run 'script' had finished at seq {head}" in again.stderr
+    assert stores.open(disk, read_only=True)["script"].head == head
+    for _ in range(2):
+        assert python(code + more, disk).stdout.startswith(first)
+        run = stores.open(disk, read_only=True)["script"]
+        assert run.state.variables["note"]["items"] == [0, 1]
+        assert [declared.origin for declared in declarations(run)] == [None]
+
+
+def test_a_second_launch_that_reopens_goes_on_with_the_value_it_left(disk: str) -> None:
+    python(LAUNCH + 'store.run("script")\n' + NOTING, disk)
+    code = LAUNCH + 'with store.reopen("script"):\n' + textwrap.indent(NOTING, "    ")
+    said = [python(code, disk).stdout.strip() for _ in range(2)]
+    assert [line.count(",") for line in said] == [3, 4]
     run = stores.open(disk)["script"]
     assert run.state.variables["note"]["items"] == [0, 1, 2]
     origins = [declared.origin for declared in declarations(run)]
@@ -213,10 +236,28 @@ def test_a_second_launch_with_another_schema_starts_from_its_initializer(
     store.run("script")
     note(word="left")
     gc.collect()
-    run = reopen(store).run("script", resume=True)
-    variable = Variable(data_model=Wider, name="note")
-    assert variable.get("word") == "new"
+    with reopen(store).reopen("script") as run:
+        variable = Variable(data_model=Wider, name="note")
+        assert variable.get("word") == "new"
     assert declarations(run)[-1].origin is None
+
+
+def test_a_second_launch_that_resumes_with_another_schema_is_told_where_it_left_its_log(
+    disk: str, reopen: Callable[[Store], Store]
+) -> None:
+    store = stores.open(disk)
+    store.run("script")
+    note(word="left")
+    gc.collect()
+    store = reopen(store)
+    store.run("script", resume=True)
+    with pytest.raises(
+        Diverged, match=r"(?s)cannot resume run 'script'.*/schema/properties/more.*eventcore fork"
+    ):
+        Variable({"word": "left"}, data_model=Wider, name="note")
+    head = store["script"].reader().head()
+    process_scope.run = None
+    assert reopen(store)["script"].head == head
 
 
 def test_a_second_launch_without_resume_starts_over_in_a_run_of_its_own(
