@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from eventcore.history.scope import in_run
 from eventcore.history.state import State, apply
+from eventcore.modules.construction import BASE_ARGUMENTS
 from eventcore.modules.module import Module as AnyModule
 from eventcore.programs.program import Program
 from eventcore.saving.construction import program_from_run
@@ -71,6 +74,41 @@ def config_round_trip(subject: ModuleSubject, tally: Tally) -> None:
             {name: found.get(name) for name in expected} == expected,
             "the module made from its config begins with other values: does get_config hold every argument?",
         )
+    _judge_arguments(subject, tally)
+
+
+def _judge_arguments(subject: ModuleSubject, tally: Tally) -> None:
+    """Make the module with an argument that is not the default, one at a time, and see whether it survives."""
+    for changes in _variations(subject.factory):
+        with workbench(subject.number):
+            try:
+                module = subject.factory(**changes)
+                config = serialize_object(module)
+            except Exception:
+                # Not every value is one the class accepts; what it accepts has to survive.
+                continue
+            expected = values_of(module)
+        with workbench(subject.number):
+            again: Any = deserialize_object(config)
+            tally.require(
+                values_of(again) == expected and serialize_object(again) == config,
+                f"made with {changes}, the module loses that on the way through its config: does get_config hold it?",
+            )
+
+
+def _variations(factory: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(factory, type):
+        return
+    for name, parameter in inspect.signature(factory).parameters.items():
+        default = parameter.default
+        if name in BASE_ARGUMENTS or parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            continue
+        if isinstance(default, bool):
+            yield {name: not default}
+        elif isinstance(default, str):
+            yield {name: f"{default} otherwise".strip()}
+        elif isinstance(default, (int, float)):
+            yield {name: default + 1}
 
 
 def _first_values(subject: ModuleSubject) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Scrambler(Optimizer):
 
 
 def drawn_fields(variable: Any, number: int) -> dict[str, Any]:
-    """Draw a value for each of a variable's own fields, and examples from its records."""
+    """Draw a value for each of a variable's own fields, the simplest for 0, and examples from its records."""
     schema = variable.get_schema()
     properties = {key: part for key, part in schema["properties"].items() if key not in BOOKKEEPING}
     own = {
@@ -76,7 +76,7 @@ def drawn_fields(variable: Any, number: int) -> dict[str, Any]:
     }
     if "$defs" in schema:
         own["$defs"] = schema["$defs"]
-    fields: dict[str, Any] = dict(draw(json_values(own), 4, number)[-1])
+    fields: dict[str, Any] = dict(draw(json_values(own), 4, number)[-1 if number else 0])
     records = [dict(record) for record in variable.get_json()["predictions"][:2]]
     if records:
         fields["examples"] = records

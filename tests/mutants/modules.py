@@ -224,15 +224,6 @@ class RecordsTheFirstAnswer(Greeter):
 
 
 @mutant("one_record_per_use")
-class RecordsWithoutAReward(Greeter):
-    """Leaves the reward out of the record."""
-
-    def record(self, inputs: Any, answer: Any) -> None:
-        """No reward."""
-        self.state.get("current_predictions").append({"inputs": inputs.get_json(), "outputs": answer.get_json()})
-
-
-@mutant("one_record_per_use")
 class UsesItsArgument(Greeter):
     """Uses the constructor's argument, not the variable: proposals have no effect."""
 
@@ -421,12 +412,12 @@ class Peeks(Greeter):
 
 
 @mutant("reads_are_events")
-class ReadsACounterForDisplay(Greeter):
-    """Answers with a counter it read unrecorded."""
+class ReadsAListForDisplay(Greeter):
+    """Answers with a list it read unrecorded."""
 
     def words(self, inputs: Any) -> str:
         """Unrecorded."""
-        return f"{super().words(inputs)} for the {self.stats.get_json()['count']}. time"
+        return f"{super().words(inputs)} after {self.stats.get_json()['seen']}"
 
 
 # --- variables -------------------------------------------------------------------------------------
