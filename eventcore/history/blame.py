@@ -17,6 +17,7 @@ import msgspec
 from eventcore.errors import CorruptLog, InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.alignment import NEW, matched, word_spans, words
+from eventcore.history.positions import tagged
 from eventcore.history.provenance import (
     COPYING,
     MISSING,
@@ -31,7 +32,7 @@ from eventcore.history.provenance import (
     touched,
     value_of,
 )
-from eventcore.history.state import PREDICTIONS
+from eventcore.history.state import PREDICTIONS, decode_state
 from eventcore.history.timetravel import join_pointer, parse_pointer
 
 if TYPE_CHECKING:
@@ -246,18 +247,23 @@ class _Walk:
     def _stretch(self, seq: int, questions: list[_Question]) -> None:
         """Answer questions as of `seq` by the events since the snapshot before it; what is older is asked again."""
         first, state = self._reader.nearest_snapshot(seq - 1)
+        asked_of = first - 1  # the event the values before this stretch are as of
+        if self._reader.was_resumed:
+            for at, event in tagged(self._reader, (e.StateRestored,), first, seq):
+                assert isinstance(event, e.StateRestored)
+                first, asked_of, state = at + 1, event.seq, decode_state(event.state)
         records = list(self._reader.concerning(self._number, first, seq))
         fields = {str(question.path[0]) for question in questions if question.path}
         if not fields.isdisjoint(RECORDS):  # records go from one of these fields to the other
             fields |= RECORDS
         if not any(self._matters(event, fields) for _, event in records):
             for question in questions:
-                self.ask(first - 1, question)
+                self.ask(asked_of, question)
             return
         copying = any(isinstance(event, COPYING) for _, event in records)
         marked = {parent for _, event in records for parent in getattr(event, "parents", ())}
         value = state.slot(self._number).value if state.has(self._number) else None
-        found = Provenance(self._number, value, first - 1, self._lazily, frozenset(marked))
+        found = Provenance(self._number, value, asked_of, self._lazily, frozenset(marked))
         for at, event in records:
             if copying or self._matters(event, fields):
                 found.apply(at, event)
@@ -350,19 +356,26 @@ def _sources_of_words(node: Written, wanted: dict[int, _Slot], copies: tuple[int
 def _explained(node: Written, mine: list[str]) -> dict[int, tuple[Any, int]]:
     """Return for each word that was in a source the source and the word's place there.
 
-    All words take part, so that a span has the owners it has in the whole.
+    All words take part, so that a span has the owners it has in the whole. What a later source has in common with an
+    earlier one explains no second occurrence of a word, except in a stretch of words that came over together.
     """
     found: dict[int, tuple[Any, int]] = {}
     unused: dict[str, list[tuple[Any, int]]] = {}
+    earlier: list[list[str]] = []
     for source in node.sources:
         before = value_of(source)
-        if isinstance(before, str):
-            theirs = words(before)
-            left = [at for at in range(len(mine)) if at not in found]
-            places = matched(theirs, [mine[at] for at in left])
-            found |= {at: (source, old) for at, old in zip(left, places, strict=True) if old != NEW}
-            for old in sorted(set(range(len(theirs))) - set(places)):
-                unused.setdefault(theirs[old], []).append((source, old))
+        theirs = words(before) if isinstance(before, str) else []
+        if not theirs or theirs in earlier:
+            continue
+        shared = {at for other in earlier for at, old in enumerate(matched(other, theirs)) if old != NEW}
+        left = [at for at in range(len(mine)) if at not in found]
+        places = matched(theirs, [mine[at] for at in left])
+        pairs = {at: old for at, old in zip(left, places, strict=True) if old != NEW}
+        pairs = {at: old for at, old in pairs.items() if old not in shared or _in_company(at, old, pairs)}
+        found |= {at: (source, old) for at, old in pairs.items()}
+        for old in sorted(set(range(len(theirs))) - set(pairs.values()) - shared):
+            unused.setdefault(theirs[old], []).append((source, old))
+        earlier.append(theirs)
     left = [at for at in range(len(mine)) if at not in found]
     counts = Counter(mine[at] for at in left)
     for at in left:  # what no source alone has often enough, all of them together may have
@@ -371,3 +384,7 @@ def _explained(node: Written, mine: list[str]) -> dict[int, tuple[Any, int]]:
             found[at] = places_left.pop()
             counts[mine[at]] -= 1
     return found
+
+
+def _in_company(at: int, old: int, pairs: dict[int, int]) -> bool:
+    return pairs.get(at - 1) == old - 1 or pairs.get(at + 1) == old + 1

@@ -132,13 +132,15 @@ class Pool:
         """Return a node a word was in and its place there, None if it may be new."""
         if self._places is None:
             counts = Counter(all_words(self._after))
-            seen: dict[str, list[tuple[Any, int]]] = {}
+            self._places = {}
             for source in self._before:
+                seen: dict[str, list[tuple[Any, int]]] = {}
                 for node, text in texts(source):
                     for at, found in enumerate(words(text)):
                         if found in counts:
                             seen.setdefault(found, []).append((node, at))
-            self._places = {found: at[0] for found, at in seen.items() if len(at) >= counts[found]}
+                often = {found: at[0] for found, at in seen.items() if len(at) >= counts[found]}
+                self._places = often | self._places
         return self._places.get(word)
 
 

@@ -202,7 +202,10 @@ class Gardener:
         values = [self.run.at(parent).variables["v"] for parent in parents] or [self.value]
         crossed = {name: self.random.choice(values)[name] for name in OWN}
         if len(values) == 2:  # words of both in one text
-            crossed["text"] = f"{values[0]['text']} {values[1]['text']}"
+            first = values[0]["text"].split()
+            crossed["text"] = " ".join(
+                [*first, *(word for word in values[1]["text"].split() if word not in first)]
+            )
         fields = {
             name: self.edited_value(item, name == "notes") if self.random.random() < 0.6 else item
             for name, item in crossed.items()
