@@ -19,6 +19,7 @@ from eventcore.history import index
 from eventcore.history import store as stores
 from eventcore.history.codec import FORMAT
 from eventcore.history.run import Run
+from eventcore.history.state import encode_state
 from eventcore.history.store import Store
 
 TRAINABLE: dict[str, Any] = {
@@ -100,14 +101,19 @@ def fill(run: Run, owner: Owner, other: Owner) -> None:
     ]
     for event in training + changes:
         run.record(event, 64)
+    by_hand = {type(event) for event in training + changes}
+    by_hand |= {e.RunStarted, e.VariableDeclared, e.StateRestored}
     for kind in e.KINDS.values():
-        if kind not in {type(event) for event in training + changes} | {e.RunStarted, e.VariableDeclared}:
+        if kind not in by_hand:
             hints = typing.get_type_hints(kind, dict(vars(e)))
             fields = {name: sample(hints[name]) for name in kind.__struct_fields__}
             if "variable" in fields:
                 fields["variable"] = trainable
             run.record(kind(**fields), 64)
     run.snapshot()
+    before = run.head
+    run.record(e.VariableUpdated(*head, plain, {"count": 8}, 0), 64)
+    run.record(e.StateRestored(*head, before, encode_state(run.at(before))), 64)
     for n in range(60):
         run.record(e.ValuePatched(*head, plain, ["nested", "a/b"], 4, [n], 0), 64)
 

@@ -162,7 +162,7 @@ def nested(outer: str, inner: str, called: list[str]) -> Any:
         called.append("outer")
         if inner == "plain in a thread":
             return await ec.to_thread(plain_inner)
-        return plain_inner() if inner == "plain" else await asyncio.gather(async_inner())
+        return plain_inner() if inner == "plain" else await asyncio.create_task(async_inner())
 
     @ec.effect(name="outer")
     def plain_outer() -> int:
