@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Print the state of a run at any seq, or one event."),
     "diff": ("diff", "Print what differs between two seqs of a run."),
     "blame": ("blame", "Print which event put every word where it is, and what led to it."),
+    "why": ("why", "Print how a run came to what it has: lineage, scores, cost, what was rejected."),
     "bisect": ("bisect", "Find the event at which a command's answer turned."),
     "fork": ("fork", "Start a run that shares another's events, and pay only for what changes."),
     "replay": ("replay", "Run a script again and compare it with its log."),

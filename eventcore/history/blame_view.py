@@ -141,7 +141,7 @@ def blame_html(blame: Blame) -> str:
             before = piece.pointer
         text = piece.value if isinstance(piece.value, str) else repr(piece.value)
         title = html.escape(f"seq {piece.seq}: {said(blame.origin(piece.seq))}", quote=True)
-        parts.append(f'<span title="{title}" style="{_colour(owners[piece.seq])}">{_escaped(text)}</span>')
+        parts.append(f'<span title="{title}" style="{_colour(owners[piece.seq])}">{escaped(text)}</span>')
     parts.append("</div>" if before is not None else "")
     rows = "".join(
         f'<tr><td style="{_colour(number)};text-align:right">{seq}</td>'
@@ -160,7 +160,7 @@ def _colour(number: int) -> str:
     return f"background:hsl({_HUES[number % len(_HUES)]},70%,88%);color:#000"
 
 
-def _escaped(text: Any) -> str:
+def escaped(text: Any) -> str:
     """Return text for a page; control characters are shown, not sent to the browser."""
     safe = "".join(c if c >= " " or c in "\n\t" else f"\\x{ord(c):02x}" for c in str(text))
     return html.escape(safe)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from eventcore.history.blame_view import Blame
     from eventcore.history.races import Race
     from eventcore.history.store import Store
+    from eventcore.history.why import Why
 
 
 class Record(NamedTuple):
@@ -276,6 +277,21 @@ class RunReader(ABC):
         from eventcore.history.blame_view import blame
 
         return blame(self, variable_path(variable), pointer, span, at)
+
+    def why(self, variable: Any = None, at: int | str | None = None) -> Why:
+        """Return how trained variables came to what they hold, what else was tried, and what each step cost. O(n).
+
+        Args:
+            variable: A Variable, its path, or its name where unique; None for all that are trained.
+            at: As of which seq; None for the newest event.
+
+        Raises:
+            NotFound: No such variable, or none that is trainable.
+            InvalidValue: A seq that is not there.
+        """
+        from eventcore.history.why import why
+
+        return why(self, None if variable is None else variable_path(variable), at)
 
     def bisect(self, predicate: Predicate, start: int | str = 1, stop: int | str | None = None) -> Turn:
         """Return the first seq from which on a predicate of the state says what it says at the end.
