@@ -124,12 +124,12 @@ def put_blocks(tables: Databases, txn: Txn, run: int, blocks: Sequence[Block]) -
     """Append the blocks' records to the log and make them found by run and seq."""
     cursor = txn.cursor(db=tables.log)
     commit = COMMIT.unpack(cursor.key())[0] + 1 if cursor.last() else 1
-    for number, block in enumerate(blocks, commit):
-        key = COMMIT.pack(number)
-        txn.put(
-            key, RECORD.pack(run, block.first_seq, block.last_seq) + block.data, append=True, db=tables.log
-        )
-        txn.put(RUN_SEQ.pack(run, block.last_seq), key, db=tables.bidx)
+    keys = [COMMIT.pack(number) for number in range(commit, commit + len(blocks))]
+    records = [RECORD.pack(run, block.first_seq, block.last_seq) + block.data for block in blocks]
+    # Many in one call: between two calls a busy thread may take the interpreter's lock, for 5 ms each time.
+    cursor.putmulti(zip(keys, records, strict=True), append=True)
+    places = [RUN_SEQ.pack(run, block.last_seq) for block in blocks]
+    txn.cursor(db=tables.bidx).putmulti(zip(places, keys, strict=True))
 
 
 def put_postings(tables: Databases, txn: Txn, run: int, postings: Sequence[Posting]) -> None:

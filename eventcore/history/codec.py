@@ -108,15 +108,20 @@ def compress_all(payloads: Sequence[bytes]) -> list[tuple[int, bytes]]:
 
     The interpreter's lock is let go once for all of them: to get it back from a busy thread takes 5 ms each time.
     """
-    together = getattr(compressor(), "multi_compress_to_buffer", None)
     found: list[tuple[int, bytes]] = [(0, payload) for payload in payloads]
     fitting = [at for at, payload in enumerate(payloads) if COMPRESS_FROM <= len(payload) <= MAX_PAYLOAD]
-    if together is None or len(fitting) < 2:  # zstandard without its C extension
-        return [compress(payload) for payload in payloads]
-    for at, packed in zip(fitting, together([payloads[at] for at in fitting]), strict=True):
+    for at, packed in zip(fitting, frames([payloads[at] for at in fitting]), strict=True):
         if len(packed) <= len(payloads[at]) * COMPRESS_SAVES:
-            found[at] = _ZSTD, packed.tobytes()
+            found[at] = _ZSTD, packed
     return found
+
+
+def frames(payloads: Sequence[bytes]) -> list[bytes]:
+    """Return each payload as a zstd frame. The interpreter's lock is let go once for all of them."""
+    together = getattr(compressor(), "multi_compress_to_buffer", None)
+    if together is None or len(payloads) < 2:  # zstandard without its C extension
+        return [compressor().compress(payload) for payload in payloads]
+    return [packed.tobytes() for packed in together(list(payloads))]
 
 
 def decompress(flags: int, stored: bytes | memoryview, size: int, limit: int = MAX_PAYLOAD) -> bytes:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 from eventcore.errors import CorruptLog
 from eventcore.history.backend import StoredSnapshot
-from eventcore.history.codec import compressor, decompress
+from eventcore.history.codec import decompress, frames
 from eventcore.history.state import State, decode_state, encode_state
 
 SNAPSHOT_RATIO = 4
@@ -37,9 +38,18 @@ def due(grown: int, state_size: int) -> bool:
 
 def pack(run: int, seq: int, encoded: bytes) -> bytes:
     """Compress an encoded state and put a checked header before it that says whose it is and where it stands."""
-    stored = compressor().compress(encoded)
-    header = _HEADER.pack(_MAGIC, _VERSION, run, seq, len(encoded))
-    return b"".join((header, _CRC.pack(zlib.crc32(stored, zlib.crc32(header))), stored))
+    return pack_all(run, [(seq, encoded)])[0].data
+
+
+def pack_all(run: int, snapshots: Sequence[tuple[int, bytes]]) -> list[StoredSnapshot]:
+    """Do what `pack` does for several encoded states, each with its seq."""
+    packed: list[StoredSnapshot] = []
+    stored = frames([encoded for _, encoded in snapshots])
+    for (seq, encoded), frame in zip(snapshots, stored, strict=True):
+        header = _HEADER.pack(_MAGIC, _VERSION, run, seq, len(encoded))
+        crc = _CRC.pack(zlib.crc32(frame, zlib.crc32(header)))
+        packed.append(StoredSnapshot(seq, b"".join((header, crc, frame))))
+    return packed
 
 
 def unpack(run: int, stored: StoredSnapshot) -> State:
