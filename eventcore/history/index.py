@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from operator import sub
 
 import msgspec
 
@@ -83,11 +84,10 @@ class Indexer:
         return postings
 
     def _posting(self, variable: int, last_seq: int, ascending: list[int]) -> Posting:
-        before = self._first
-        deltas: list[int] = []
-        for number in ascending:
-            deltas.append(number - before)
-            before = number
+        if ascending and ascending[-1] - ascending[0] == len(ascending) - 1:  # without a gap
+            deltas = [ascending[0] - self._first, *[1] * (len(ascending) - 1)]
+        else:
+            deltas = list(map(sub, ascending, [self._first, *ascending]))
         raw = _encoder.encode(deltas)
         packed = compressor().compress(raw) if len(raw) >= 64 else raw
         flag = int(len(packed) < len(raw))

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 
 from eventcore.errors import EventTooLarge, OutcomeUnknown, StorageError, StoreClosed
-from eventcore.history.backend import Backend, Block, Posting, RunRow, StoredSnapshot
+from eventcore.history.backend import Backend, Block, Posting, RunRow
 from eventcore.history.codec import compress_all, encoder, seal_block
 from eventcore.history.events import VOCABULARY, Event
 from eventcore.history.index import Indexer
-from eventcore.history.snapshots import pack
+from eventcore.history.snapshots import pack_all
 
 BLOCK_EVENTS = 256
 BLOCK_BYTES = 64 * 1024
@@ -190,6 +190,11 @@ class Log:
         owned: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
         return owned()
 
+    def let_go(self) -> None:
+        """Release `lock` after a failure: unless that was an interrupt before this thread had it."""
+        if self.is_locked_here():
+            self.lock.release()
+
     def abandon(self) -> None:
         """Give up without touching anything: in a child after `fork()`, where the lock's holder may not exist."""
         self.lock = threading.RLock()
@@ -266,7 +271,7 @@ class Log:
             self._indexer.feed(seq, part)
             seq += len(part)
             postings += self._indexer.take(seq - 1)
-        states = [StoredSnapshot(at, pack(self.row.id, at, encoded)) for at, encoded in _thinned(snapshots)]
+        states = pack_all(self.row.id, _thinned(snapshots))
         newest = states.pop() if states else None
         if blocks or newest or postings:
             self.backend.append(self.row.id, first - 1, self.row.epoch, blocks, newest, postings)

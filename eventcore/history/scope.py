@@ -49,6 +49,8 @@ process_scope = Scope()
 """The scope of everything that runs outside any block."""
 
 current: ContextVar[Scope] = ContextVar("eventcore_scope")
+entered_scope = current.get
+"""Looked up once: every read and update of a variable begins with it."""
 
 
 def scope() -> Scope:

@@ -53,18 +53,24 @@ class Sources:
     Attributes:
         places: Address of an instruction -> number of the line; only of the user's code. The bytecode lies inside
             its code object, so the object's id and an offset add up to a number no other live place has.
+        latest: The place found last: code object, offset of the instruction, number of the line. A loop mostly
+            comes from the same one again.
     """
 
-    __slots__ = ("_by_line", "_codes", "places")
+    __slots__ = ("_by_line", "_codes", "latest", "places")
 
     def __init__(self, lines: list[str]) -> None:
         self._by_line = {line: number for number, line in enumerate(lines)}
         self.places: dict[int, int] = {}
         self._codes: list[CodeType] = []
+        self.latest: tuple[CodeType | None, int, int] = (None, 0, -1)
 
     def find(self, frame: FrameType) -> int | None:
         """Return the number of the line a frame stands at, None if it is new."""
-        return self.places.get(id(frame.f_code) + frame.f_lasti)
+        number = self.places.get(id(frame.f_code) + frame.f_lasti)
+        if number is not None:
+            self.latest = frame.f_code, frame.f_lasti, number
+        return number
 
     def learn(self, frame: FrameType) -> tuple[int, str | None]:
         """Return (number, the line in words if it must be recorded first)."""

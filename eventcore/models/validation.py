@@ -141,9 +141,9 @@ class Validator:
         """
         exact = self._exact
         size = SCALAR_SIZE * len(fields)
-        for name, value in fields.items():
-            kind = type(value)
-            if exact.get(name) is not kind or type(name) is not str:
+        for name in fields:
+            kind = type(value := fields[name])
+            if type(name) is not str or name not in exact or exact[name] is not kind:
                 return 0
             if kind is str:
                 if not value.isascii():

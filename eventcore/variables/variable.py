@@ -7,9 +7,9 @@ current, it moves there with its present value.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from sys import _getframe
 from typing import Any
 
 from eventcore.errors import TracingError, WrongType
@@ -17,7 +17,7 @@ from eventcore.history import events as e
 from eventcore.history import patches as p
 from eventcore.history.patches import plain
 from eventcore.history.run import Run
-from eventcore.history.scope import Scope, current, current_run, process_scope
+from eventcore.history.scope import Scope, current, current_run, entered_scope, process_scope
 from eventcore.history.state import PREDICTIONS, size_of
 from eventcore.history.values import canonical, is_text
 from eventcore.models.naming import auto_name
@@ -31,6 +31,7 @@ from eventcore.variables.staying import Stay
 from eventcore.variables.views import RecordingDict, RecordingList, path_of
 
 _MISSING = object()
+_VIEWS = RecordingDict, RecordingList
 _ENTERING = frozenset({p.SET, p.MERGE, p.APPEND, p.EXTEND, p.INSERT, p.REORDER})
 """Operations that take nothing away."""
 
@@ -71,6 +72,8 @@ class Variable(Operators):
         self.data_model = data_model
         self._schema, value = first_value(initializer, data_model, self._path)
         self._validator: Validator = validator_for(self._schema)
+        self._measure = self._validator.scalars_size
+        self._myself = weakref.ref(self)
         self._description = described(
             description if description is not None else self._schema.get("description", ""), self._path
         )
@@ -234,7 +237,7 @@ class Variable(Operators):
             field: Name of the field.
             default: Returned when there is no such field.
         """
-        here = current.get(process_scope)
+        here = entered_scope(process_scope)
         run = self._run
         if here.run is not run or here.overlay is not None:
             root = self._enter(here, writing=False)
@@ -250,7 +253,7 @@ class Variable(Operators):
         value = dict.get(self._root, field, _MISSING)
         if value is _MISSING:
             return default
-        if isinstance(value, (RecordingDict, RecordingList)):
+        if isinstance(value, _VIEWS):
             self._binding.expose(field)
         return value
 
@@ -304,19 +307,20 @@ class Variable(Operators):
         Raises:
             SchemaMismatch: An unknown field or a value that does not fit; nothing is written then.
         """
-        here = current.get(process_scope)
+        here = entered_scope(process_scope)
         run = self._run
         if (
             here.run is run
             and here.overlay is None
             and type(changes) is dict
-            and run.owners.get(self._path) is weakref.ref(self)
+            and run.owners.get(self._path) is self._myself
         ):
             scalars: dict[str, Any] = changes.copy()
-            size = self._validator.scalars_size(scalars)
+            measure = self._measure  # to call it as an attribute is slow in Python 3.11
+            size = measure(scalars)
             if size:
                 binding = self._binding
-                event = run.record_update(binding.slot, scalars, size, here, sys._getframe(1))
+                event = run.record_update(binding.slot, scalars, size, here, _getframe(1))
                 if binding.exposed:
                     binding.note(event, scalars)
                 return
