@@ -74,7 +74,9 @@ class Dispatcher:
     async def committed(self, seq: int) -> None:
         """Return once `seq` is durable and it is this task's turn."""
         future: asyncio.Future[None] = self.loop.create_future()
-        self._commits.append(Delivery(seq, lambda: _resolve(future, None), lambda error: _fail(future, error)))
+        self._commits.append(
+            Delivery(seq, lambda: _resolve(future, None), lambda error: _fail(future, error))
+        )
         self.wake()
         await future
 
@@ -188,6 +190,7 @@ class Dispatcher:
         return None
 
     def is_own(self, context: contextvars.Context, callback: Any) -> bool:
+        """Whether a callback in the loop's queue lets one of the run's own tasks go on."""
         here = context.get(current)
         if here is None:
             return process_scope.run is self.run and getattr(callback, "__self__", None) not in self._hosts

@@ -125,7 +125,11 @@ def _json(value: Any) -> str:
 
 
 def divergence(
-    seq: int, recorded: e.Event | None, replayed: e.Event | None, coming: Iterable[tuple[int, e.Event]], reason: str = ""
+    seq: int,
+    recorded: e.Event | None,
+    replayed: e.Event | None,
+    coming: Iterable[tuple[int, e.Event]],
+    reason: str = "",
 ) -> Divergence:
     """Describe a divergence.
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventcore.errors import Diverged
 from eventcore.history import events as e
@@ -147,20 +147,23 @@ class Replayer:
             since = time.monotonic()
             while True:
                 if self.run.replaying is not self:
-                    return self.doubtful(effect)
+                    self.doubtful(effect)
+                    return None
                 self._require_intact()
                 self._take_outcomes()
                 coming = self._peek()
                 if coming is None:
                     self.ended(None)
                     continue
-                seq, event = coming
+                event = coming[1]
                 if isinstance(event, OUTCOMES) and event.cause == effect.ticket.seq:
                     self._consumed(event)
                     self.effects += 1
                     return event
                 if not self._others_may_come(since):
-                    self._leave(coming, None, f"the code waits for the outcome of {effect.kind!r}, which is not there")
+                    self._leave(
+                        coming, None, f"the code waits for the outcome of {effect.kind!r}, which is not there"
+                    )
 
     # --- what the dispatcher says ----------------------------------------------------------------
 

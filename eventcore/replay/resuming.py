@@ -8,6 +8,7 @@ killed are in doubt: they may have been paid. Only they are ever made twice.
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from eventcore.errors import CallInDoubt, Diverged
 from eventcore.history import events as e
@@ -65,7 +66,7 @@ class Resumption(Replayer):
             f"{doubt}"
         )
         for wait in waits:
-            wait.dispatcher.call(lambda wait=wait: self.launch(wait))
+            wait.dispatcher.call(partial(self.launch, wait))
 
     def launch(self, wait: Wait) -> None:
         """Make a call that may have been made before, if the policy says so."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ def busy_threads() -> bool:
     """Whether there are threads, besides this one and the engine's own, that are not waiting for work."""
     here, frames = threading.current_thread(), sys._current_frames()
     return any(
-        thread is not here and not thread.name.startswith("eventcore-") and not _is_parked(frames.get(thread.ident))
+        thread is not here
+        and not thread.name.startswith("eventcore-")
+        and not _is_parked(frames.get(thread.ident or 0))
         for thread in threading.enumerate()
     )
 
 
-def _is_parked(frame: Any) -> bool:
+def _is_parked(frame: FrameType | None) -> bool:
     """Whether a thread is a pool's that waits for work, or has just ended."""
     if frame is None:
         return True

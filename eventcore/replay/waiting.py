@@ -75,11 +75,11 @@ class Wait:
             self.refuse(error)
         except Exception as error:
             try:
-                seq, event = effect.failed(error)
+                seq, failure = effect.failed(error)
             except StorageError as second:
                 self.refuse(second)
             else:
-                self.arrive(seq, event, error=error)
+                self.arrive(seq, failure, error=error)
         else:
             self.arrive(seq, event, value)
 
