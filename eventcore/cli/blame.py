@@ -156,7 +156,10 @@ def chain_lines(origin: Origin, evidence: Evidence, everything: bool, colour: bo
         listed = rewards if everything else rewards[:SHOWN]
         more = f", and {len(rewards) - SHOWN} more" if len(rewards) > len(listed) else ""
         each = ", ".join(f"{printable(rollout)} {reward:g}" for rollout, reward in listed)
-        yield f"    was shown   {len(rewards)} rollouts, mean reward {mean:.3g}: {each}{more}"
+        if origin.kind == "PredictionAppended":
+            yield f"    scored      {each}"
+        else:
+            yield f"    was shown   {len(rewards)} rollouts, mean reward {mean:.3g}: {each}{more}"
     for parent in origin.parents:
         scored = "" if parent.reward is None else f", reward {parent.reward:.3g} over {parent.count}"
         yield f"    made of     {parent.seq} {parent.kind}{scored}"

@@ -106,7 +106,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
     Attributes:
         call: The model call whose answer has the words, or None.
-        rewards: Pairs of rollout and reward the optimizer was shown, in the order of the log.
+        rewards: Pairs of rollout and reward the optimizer was shown, in the order of the log; of a prediction, its own.
     """
 
     call: Call | None
@@ -190,6 +190,8 @@ class Origins:
         if event is None:
             return Evidence(None, ())
         looked_for = set(written) or set(all_words(_payload(event)))
+        if isinstance(event, e.PredictionAppended):  # what went in is no answer of a model's
+            looked_for = set(all_words(event.record.get("outputs", event.record)))
         return Evidence(self._call(origin, looked_for), self._rewards(origin, event))
 
     def _call(self, origin: Origin, written: set[str]) -> Call | None:
@@ -218,6 +220,8 @@ class Origins:
 
     def _rewards(self, origin: Origin, event: e.Event) -> tuple[tuple[str, float], ...]:
         """Return the rewards of the records a candidate was made from, or of the batch it was proposed after."""
+        if isinstance(event, e.PredictionAppended):
+            return self._reward_of(event, origin.seq)
         if not isinstance(event, e.CandidateProposed):
             return ()
         low = (origin.began if event.sources else origin.batch) or max(self._kept, origin.seq - LOOK_BACK)
@@ -228,6 +232,16 @@ class Origins:
         if event.sources:
             return tuple((rollout, found[rollout]) for rollout in event.sources if rollout in found)
         return tuple(found.items())
+
+    def _reward_of(self, event: e.PredictionAppended, seq: int) -> tuple[tuple[str, float], ...]:
+        """Return what the rollout of a record scored later."""
+        last = min(self._reader.head(), seq + LOOK_BACK)
+        for _, other in self._reader.concerning(event.variable, seq + 1, last):
+            if isinstance(other, e.RewardsAttributed):
+                for rollout, reward in other.rewards:
+                    if rollout == event.rollout:
+                        return ((rollout, reward),)
+        return ()
 
 
 def _says(answer: Any, written: set[str]) -> bool:

@@ -439,6 +439,29 @@ class Provenance:
         for name, value in event.fields.items():
             parents = [self._parent(parent, name) for parent in event.parents if parent < seq]
             self._put(name, value, seq, [parent for parent in parents if parent is not MISSING])
+            if name == "examples" and event.sources and isinstance(self.root[name], Written):
+                self._trace(seq, value, event.sources)
+
+    def _trace(self, seq: int, examples: list[Any], sources: Sequence[str]) -> None:
+        """Make examples copies of the prediction records they are: what is in them belongs to whoever predicted it."""
+        by_rollout: dict[str, list[Any]] = {}
+        records = self._open(("predictions",))
+        for at, item in enumerate(records):
+            record = records[at] = opened(item)
+            by_rollout.setdefault(getattr(record, "rollout", None) or "", []).append(record)
+        found: list[Any] = []
+        for example, rollout in zip(examples, sources, strict=False):
+            same_records = (
+                record for record in by_rollout.get(rollout, ()) if same(value_of(record), example)
+            )
+            found.append(next(same_records, None))
+        found += [None] * (len(examples) - len(found))
+        if any(record is not None for record in found):
+            node = self.root["examples"]
+            kept = opened(node) if None in found else found
+            pairs = zip(kept, found, strict=True)
+            items = [old if record is None else Copied(duplicate(record), seq) for old, record in pairs]
+            self.root["examples"] = _items(items, node)
 
     def _parent(self, seq: int, name: str) -> Any:
         if seq in self._marks:

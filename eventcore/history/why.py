@@ -8,6 +8,7 @@ together is shown by `why_page.py`.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -114,13 +115,15 @@ class Step(msgspec.Struct, frozen=True):
         candidate: What the variable held since.
         origin: The event that made it.
         evidence: What that went by.
-        differences: What it changed in its first parent.
+        differences: What it changed in its first parent, but for the examples.
+        examples: How many examples it kept, added and dropped.
     """
 
     candidate: Candidate
     origin: Origin
     evidence: Evidence
     differences: list[Difference]
+    examples: tuple[int, int, int]
 
 
 class VariableStory(msgspec.Struct, frozen=True):
@@ -358,8 +361,20 @@ def _step(candidate: Candidate, origins: Origins, evidence: bool) -> Step:
         candidate,
         origin,
         origins.evidence(origin) if evidence else Evidence(None, ()),
-        value_differences(before, candidate.fields),
+        value_differences(_without_examples(before), _without_examples(candidate.fields)),
+        _exchanged(before.get("examples", []), candidate.fields.get("examples", [])),
     )
+
+
+def _without_examples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: item for name, item in fields.items() if name != "examples"}
+
+
+def _exchanged(before: list[Any], after: list[Any]) -> tuple[int, int, int]:
+    """Return how many examples were kept, added and dropped: a set of records is redrawn, not edited."""
+    old, new = (Counter(map(msgspec.json.encode, examples)) for examples in (before, after))
+    kept = (old & new).total()
+    return kept, new.total() - kept, old.total() - kept
 
 
 def _demos(winner: Candidate, line: list[Candidate]) -> list[Demo]:

@@ -46,14 +46,14 @@ def _story_lines(story: VariableStory) -> Iterator[str]:
         yield f"    {step.origin.seq:>7}  {said(step.origin)}: {_results(step.candidate)}"
         yield from (f"             {line}" for line in _behind(step.evidence, step.origin.sources))
         if step is not story.lineage[0]:
-            yield from (f"             {_change(difference)}" for difference in step.differences)
+            yield from (f"             {line}" for line in _changes(step))
     if story.demos:
         yield "  examples"
         yield from (f"    {_demo(demo)}" for demo in story.demos)
     yield f"  tried and rejected: {len(story.rejected) or 'nothing'}"
     for step in story.rejected[:REJECTED]:
         yield f"    {step.origin.seq:>7}  {said(step.origin)}: {_results(step.candidate)}"
-        yield from (f"             {_change(difference)}" for difference in step.differences)
+        yield from (f"             {line}" for line in _changes(step))
     if len(story.rejected) > REJECTED:
         yield f"    and {len(story.rejected) - REJECTED} more"
 
@@ -77,6 +77,17 @@ def _behind(evidence: Evidence, sources: Iterable[str]) -> Iterator[str]:
         mean = sum(reward for _, reward in evidence.rewards) / len(evidence.rewards)
         what = "made of the records of" if tuple(sources) else "shown"
         yield f"{what} {len(evidence.rewards)} rollouts, mean reward {mean:.3g}"
+
+
+def _changes(step: Step) -> Iterator[str]:
+    yield from (_change(difference) for difference in step.differences)
+    yield from _examples(step)
+
+
+def _examples(step: Step) -> Iterator[str]:
+    kept, added, dropped = step.examples
+    if added or dropped:
+        yield f"examples: {kept} kept, {added} added, {dropped} dropped"
 
 
 def _change(difference: Difference) -> str:
@@ -198,6 +209,7 @@ def _step_html(step: Step, first: bool) -> str:
         listed = ", ".join(f"{rollout} {reward:g}" for rollout, reward in step.evidence.rewards)
         lines += f"<details><summary>rewards</summary>{escaped(listed)}</details>"
     changes = "".join(f"<pre>{_change_html(difference)}</pre>" for difference in differences)
+    changes += "" if first else "".join(f"<p>{line}</p>" for line in _examples(step))
     title = f"{said(step.origin)}: {_results(step.candidate)}"
     return f"<li><b>{step.origin.seq}</b> {escaped(title)}{lines}{changes}</li>"
 
