@@ -85,6 +85,12 @@ def history_html(history: History) -> str:
     return _box([title, _table(["seq", "time", "kind", "change", "by"], rows, len(found))])
 
 
+def table_html(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of text under a title."""
+    shown = [[_text(cell) for cell in row] for row in rows[:SHOWN]]
+    return _box([_title(title, ""), _table(heads, shown, len(rows))])
+
+
 def _values(state: State) -> str:
     rows: list[list[str]] = []
     count = 0
