@@ -511,6 +511,9 @@ class Optimizer:
         return found
 
 
+register_class(Optimizer)
+
+
 def combination(trainable_variables: Sequence[Variable]) -> dict[str, str]:
     """Return the present parts: digest of each variable's candidate, by path."""
     return {variable.path: present_part(variable) for variable in trainable_variables}

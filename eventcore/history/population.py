@@ -7,6 +7,7 @@ moment, a population is a choice of indexes.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from eventcore.history import events as e
@@ -73,15 +74,15 @@ def candidate_key(fields: dict[str, Any]) -> bytes:
 def attributed(slot: VariableState, event: e.RewardsAttributed) -> None:
     """Write each rollout's reward into its own records that have none."""
     rewards = dict(event.rewards)
-    visits, total = 0, 0.0
+    given: list[float] = []
     for record in list.__iter__(slot.value["current_predictions"]):
         reward = rewards.get(getattr(record, "rollout", None) or "")
         if reward is not None and record.get("reward") is None:
             dict.__setitem__(record, "reward", reward)
-            visits += 1
-            total += reward
-    dict.__setitem__(slot.value, "nb_visit", visits)
-    dict.__setitem__(slot.value, "cumulative_reward", total)
+            given.append(reward)
+    dict.__setitem__(slot.value, "nb_visit", len(given))
+    # Records stand in the order in which examples finished; a plain sum would depend on that in its last bit.
+    dict.__setitem__(slot.value, "cumulative_reward", math.fsum(given))
 
 
 def archived(slot: VariableState, event: e.PredictionsArchived) -> None:

@@ -7,27 +7,20 @@ whose calls meddle with each other gives one example another's answer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import datetime as datetime_module
 import importlib
 import json
 import os
-import random
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Generator
 from typing import Any
-from unittest import mock
 
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.testing.checks import Check, DoesNotApply, Tally
+from eventcore.testing.elsewhere import elsewhen, importable
 from eventcore.testing.module_subject import Bench, ModuleSubject, example_json, outputs_json
 from eventcore.testing.scheduling import run_coroutine
 
-LATER = 400 * 24 * 3600 + 5 * 3600
-"""Seconds the second of two runs is later than the first."""
 PATIENCE = 60.0
 """Seconds a fresh process may take."""
 
@@ -53,9 +46,9 @@ def told_by(subject: ModuleSubject) -> Told:
 
 def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
     """Do the same again later, with other random numbers, and in processes with other hash seeds."""
-    with _elsewhen(1, 0):
+    with elsewhen(1, 0):
         first = told_by(subject)
-    with _elsewhen(2, LATER):
+    with elsewhen(2, 1):
         second = told_by(subject)
     if first["effects"] or second["effects"]:
         # What `ec.now` and `ec.uuid` answer is recorded and differs between two live runs, as it should.
@@ -63,7 +56,7 @@ def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
             "the module asks the clock through recorded effects; only a replay can compare its runs"
         )
     _compare(first, second, "at another time and with other random numbers", tally)
-    where = _importable(subject)
+    where = importable(subject.factory)
     if where is None:
         tally.note(
             "other hash seeds were not tried: the factory cannot be imported by name in a fresh process"
@@ -80,76 +73,6 @@ def _compare(one: Told, other: Told, when: str, tally: Tally) -> None:
         one["values"] == other["values"], f"the variables hold {one['values']}, and {when} {other['values']}"
     )
     tally.require(one["digest"] == other["digest"], f"the state is another one {when}")
-
-
-@contextlib.contextmanager
-def _elsewhen(seed: int, later: float) -> Generator[None]:
-    """Other global random numbers, and a clock that is ahead for all who ask it by its usual names."""
-    before = random.getstate()
-    random.seed(seed)
-    clock, real = time.time, datetime_module.datetime
-
-    class Shifted(real):  # type: ignore[misc, valid-type]
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return real.now(tz) + datetime_module.timedelta(seconds=later)
-
-        @classmethod
-        def utcnow(cls) -> Any:
-            return real.fromtimestamp(clock() + later, datetime_module.UTC).replace(tzinfo=None)
-
-    class ShiftedDate(datetime_module.date):
-        @classmethod
-        def today(cls) -> Any:
-            return (real.now() + datetime_module.timedelta(seconds=later)).date()
-
-    swapped = {
-        datetime_module.datetime: Shifted,
-        datetime_module.date: ShiftedDate,
-        clock: lambda: clock() + later,
-    }
-    with contextlib.ExitStack() as stack:
-        stack.callback(random.setstate, before)
-        if later:
-            stack.enter_context(mock.patch.object(time, "time", swapped[clock]))
-            for module in [module for name, module in sys.modules.items() if _is_users(name)]:
-                for name, value in list(vars(module).items()):
-                    if isinstance(value, type) or value is clock:
-                        for old, new in swapped.items():
-                            if value is old:
-                                stack.enter_context(mock.patch.object(module, name, new))
-            stack.enter_context(mock.patch.object(datetime_module, "datetime", Shifted))
-            stack.enter_context(mock.patch.object(datetime_module, "date", ShiftedDate))
-        yield
-
-
-_LIBRARIES = frozenset(sys.stdlib_module_names) | {
-    "eventcore",
-    "hypothesis",
-    "msgspec",
-    "orjson",
-    "lmdb",
-    "pytest",
-}
-
-
-def _is_users(name: str) -> bool:
-    return name.split(".")[0] not in _LIBRARIES
-
-
-def _importable(subject: ModuleSubject) -> tuple[str, str] | None:
-    """Return (module, qualified name) of the factory if a fresh process can find it by them."""
-    factory: Any = subject.factory
-    module, name = getattr(factory, "__module__", ""), getattr(factory, "__qualname__", "")
-    if not module or not name or "<" in name or module == "__main__":
-        return None
-    try:
-        found: Any = importlib.import_module(module)
-        for step in name.split("."):
-            found = getattr(found, step)
-    except (ImportError, AttributeError):
-        return None
-    return (module, name) if found is factory else None
 
 
 def _in_a_process(subject: ModuleSubject, where: tuple[str, str], hash_seed: str) -> Told:

@@ -147,13 +147,17 @@ class Mirror(ec.Module):
 @good
 def generator() -> Any:
     """A generator with a model made up."""
-    return ec.Generator(schema=None, data_model=Greeting, language_model=FakeLanguageModel(name="fake"), name="generator")
+    return ec.Generator(
+        schema=None, data_model=Greeting, language_model=FakeLanguageModel(name="fake"), name="generator"
+    )
 
 
 @good
 def chain_of_thought() -> Any:
     """The same, thinking first."""
-    return ec.ChainOfThought(data_model=Greeting, language_model=FakeLanguageModel(name="fake"), name="thinking")
+    return ec.ChainOfThought(
+        data_model=Greeting, language_model=FakeLanguageModel(name="fake"), name="thinking"
+    )
 
 
 # --- records ---------------------------------------------------------------------------------------

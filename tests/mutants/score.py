@@ -78,7 +78,10 @@ def score(kinds: Sequence[str], show: bool = False) -> list[Verdict]:
             verdicts.append(verdict)
             if show:
                 mark = "caught" if verdict.caught else "MISSED"
-                print(f"{mark}  {kind:<10} {mutant.name:<28} {verdict.seconds:6.2f} s  {verdict.said[:110]}", flush=True)
+                print(
+                    f"{mark}  {kind:<10} {mutant.name:<28} {verdict.seconds:6.2f} s  {verdict.said[:110]}",
+                    flush=True,
+                )
     return verdicts
 
 
@@ -96,7 +99,10 @@ def refused(kinds: Sequence[str], rounds: int, show: bool = False) -> list[str]:
                     wrong.append(f"{kind} {factory.__name__}, seed {seed}: {failed}")
             if show:
                 each = (time.perf_counter() - began) / max(1, rounds)
-                print(f"sound   {kind:<10} {factory.__name__:<28} {each:6.2f} s each, {rounds} rounds", flush=True)
+                print(
+                    f"sound   {kind:<10} {factory.__name__:<28} {each:6.2f} s each, {rounds} rounds",
+                    flush=True,
+                )
     return wrong
 
 
@@ -112,8 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = refused(kinds, options.rounds, show=True)
     caught = sum(verdict.caught for verdict in verdicts)
     slowest = max((verdict.seconds for verdict in verdicts), default=0.0)
-    print(f"\n{caught} of {len(verdicts)} mutants caught ({100 * caught / max(1, len(verdicts)):.1f} %), "
-          f"the slowest in {slowest:.1f} s; {len(wrong)} sound things refused")
+    print(
+        f"\n{caught} of {len(verdicts)} mutants caught ({100 * caught / max(1, len(verdicts)):.1f} %), "
+        f"the slowest in {slowest:.1f} s; {len(wrong)} sound things refused"
+    )
     for line in wrong:
         print(line)
     return 0 if verdicts and not wrong and caught >= WANTED * len(verdicts) else 1
