@@ -7,6 +7,7 @@ graph if there is one, and arranges and checks inputs; training and files are ot
 
 from __future__ import annotations
 
+import re
 import weakref
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -246,7 +247,8 @@ def _serialized(program: Program) -> dict[str, Any]:
             "module": cls.__module__,
             "class_name": cls.__qualname__,
             "config": None,
-            "unsaved": str(error),
+            # Where an object lies in memory says nothing, and differs when the code is run again.
+            "unsaved": re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)),
         }
 
 
