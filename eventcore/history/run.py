@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -215,6 +215,32 @@ class Run(RecordingRun):
             UnknownClass: Its class is not among those the user's code has defined.
         """
         return program_factory(self, None if at is None else self.seq(at))
+
+    # --- running it again -----------------------------------------------------------------------
+
+    def replay(
+        self, script: Any, *arguments: str, breaks: Sequence[int | str] = (), catch: bool = True
+    ) -> Any:
+        """Run a script again in a process of its own and compare it with this log, event by event.
+
+        Effects are answered from the log, connections are refused, and the store is left unchanged.
+
+        Args:
+            script: A Python script, or a whole command as a list.
+            arguments: Arguments of the script.
+            breaks: Seqs, or paths of variables, at which to stop in the debugger.
+            catch: Whether to catch what the script prints, instead of passing it on.
+
+        Returns:
+            An `eventcore.replay.rerunning.ReplayReport`: identical or not, and the first divergence.
+
+        Raises:
+            NotFound: There is no such script.
+            ReplayFailed: The script never came to this run, or left its process without ending.
+        """
+        from eventcore.replay.rerunning import replay
+
+        return replay(self, script, *arguments, breaks=breaks, catch=catch)
 
     # --- scope ---------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from eventcore.errors import InvalidValue, NotFound
@@ -319,30 +319,6 @@ class RunReader(ABC):
             name: Only this label; None for all.
         """
         return moves(self, name)
-
-    def replay(
-        self, script: Any, *arguments: str, breaks: Sequence[int | str] = (), catch: bool = True
-    ) -> Any:
-        """Run a script again in a process of its own and compare it with this log, event by event.
-
-        Effects are answered from the log, connections are refused, and the store is left unchanged.
-
-        Args:
-            script: A Python script, or a whole command as a list.
-            arguments: Arguments of the script.
-            breaks: Seqs, or paths of variables, at which to stop in the debugger.
-            catch: Whether to catch what the script prints, instead of passing it on.
-
-        Returns:
-            An `eventcore.replay.rerunning.ReplayReport`: identical or not, and the first divergence.
-
-        Raises:
-            NotFound: There is no such script.
-            ReplayFailed: The script never came to this run, or left its process without ending.
-        """
-        from eventcore.replay.rerunning import replay
-
-        return replay(self, script, *arguments, breaks=breaks, catch=catch)
 
     def in_doubt(self) -> list[Record]:
         """Return the calls that left and whose outcome is not recorded: they may have been paid. O(n)."""

@@ -25,7 +25,6 @@ from eventcore.errors import (
     StoreClosed,
     StoreReadOnly,
 )
-from eventcore.history import events as e
 from eventcore.history import index, lineage
 from eventcore.history.backend import Backend, RunRow, SupportsBackup
 from eventcore.history.costs import limits_of
@@ -150,7 +149,9 @@ class Store:
         _check_name(wanted)
         limits_of(budget)
         if in_doubt not in IN_DOUBT:
-            raise InvalidValue(f"cannot treat calls in doubt by {in_doubt!r}: pass one of {', '.join(IN_DOUBT)}")
+            raise InvalidValue(
+                f"cannot treat calls in doubt by {in_doubt!r}: pass one of {', '.join(IN_DOUBT)}"
+            )
         rerun = rerun_here()
         if rerun is not None and (taken := rerun.run(self, wanted)) is not None:
             return self._made_current(taken, record_reads, budget)

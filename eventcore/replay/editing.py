@@ -27,7 +27,8 @@ def parse_edit(text: str) -> tuple[str, Any]:
     place, equals, value = text.partition("=")
     if not equals or not place.strip():
         raise InvalidValue(
-            f"cannot use the edit {text!r}: pass VARIABLE/POINTER=JSON, e.g. state_generator/instructions='\"Be brief.\"'"
+            f"cannot use the edit {text!r}: pass VARIABLE/POINTER=JSON, e.g. "
+            "state_generator/instructions='\"Be brief.\"'"
         )
     try:
         return place, msgspec.json.decode(value)

@@ -25,7 +25,6 @@ from eventcore.history.store import Store
 from eventcore.history.urls import canonical_url, open_backend
 from eventcore.replay.divergence import Divergence, divergence
 from eventcore.replay.replayer import Replayer
-from eventcore.replay.resuming import resume
 
 ENVIRONMENT = "EVENTCORE_RERUN"
 
@@ -193,8 +192,8 @@ class ReplayProcess:
         if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
             self.found.connections += 1
             raise ConnectionRefusedError(
-                f"cannot connect in a replay: {event} {arguments[1:] or arguments}; calls go through effects, which are "
-                "answered from the log"
+                f"cannot connect in a replay: {event} {arguments[1:] or arguments}; calls go through effects, "
+                "which are answered from the log"
             )
 
     # --- how it ends -------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ import msgspec
 
 from eventcore.errors import InvalidValue, NotFound, ReplayFailed
 from eventcore.history.run import Run
-from eventcore.history.store import Store
 from eventcore.history.store import open as open_store
 from eventcore.replay.divergence import Divergence
 from eventcore.replay.rerun import ENVIRONMENT, Found, Order
@@ -78,7 +77,9 @@ def command_of(script: str | os.PathLike[str] | Sequence[str]) -> list[str]:
     """
     if not isinstance(script, (str, os.PathLike)):
         if not script:
-            raise InvalidValue("cannot run an empty command: pass a script, or a command such as ['python', 'train.py']")
+            raise InvalidValue(
+                "cannot run an empty command: pass a script, or a command such as ['python', 'train.py']"
+            )
         return [os.fspath(part) for part in script]
     path = os.fspath(script)
     if not os.path.isfile(path):
@@ -109,7 +110,9 @@ def replay(
     command = [*command_of(script), *arguments]
     with tempfile.TemporaryDirectory(prefix="eventcore-replay-") as folder:
         url = _on_disk(run, folder)
-        order = Order("replay", url, run.name, os.path.join(folder, "report"), [str(place) for place in breaks])
+        order = Order(
+            "replay", url, run.name, os.path.join(folder, "report"), [str(place) for place in breaks]
+        )
         done = _started(command, order, catch)
         try:
             found = msgspec.json.decode(Path(order.report).read_bytes(), type=Found)
@@ -128,7 +131,9 @@ def _report(run: Run, order: Order, found: Found, done: subprocess.CompletedProc
         )
     left = None if found.divergence is None else msgspec.convert(found.divergence, Divergence)
     if left is not None and found.beside:
-        left = msgspec.structs.replace(left, reason=f"in run {found.beside!r}, which runs beside it: {left.reason}")
+        left = msgspec.structs.replace(
+            left, reason=f"in run {found.beside!r}, which runs beside it: {left.reason}"
+        )
     store = open_store(order.store, read_only=True)
     try:
         recorded = store[order.run].at(found.position).digest
@@ -170,7 +175,8 @@ def _no_report(command: Sequence[str], run: Run, done: subprocess.CompletedProce
     how = f"exit code {done.returncode}" if done.returncode >= 0 else f"signal {-done.returncode}"
     return (
         f"cannot replay run {run.name!r}: {' '.join(command)} ended ({how}) without a report: it does not import "
-        f"eventcore from this installation, or left its process without ending (os._exit){_last_lines(done.stdout or '')}"
+        "eventcore from this installation, or left its process without ending (os._exit)"
+        f"{_last_lines(done.stdout or '')}"
     )
 
 
@@ -189,4 +195,3 @@ def go_on(store: str, run: str, command: Sequence[str], in_doubt: str = "retry")
         in_doubt: Policy for calls in doubt.
     """
     return _started(list(command), Order("go-on", store, run, in_doubt=in_doubt), catch=False).returncode
-

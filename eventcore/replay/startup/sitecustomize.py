@@ -10,11 +10,11 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 if os.environ.get("EVENTCORE_RERUN"):
-    import eventcore  # noqa: F401
+    import eventcore as eventcore
 
 sys.path[:] = [place for place in sys.path if os.path.abspath(place or os.curdir) != _HERE]
 _own = sys.modules.pop("sitecustomize")
 try:
-    import sitecustomize  # noqa: F401
+    import sitecustomize as sitecustomize  # type: ignore[import-not-found]
 except ImportError:
     sys.modules["sitecustomize"] = _own
