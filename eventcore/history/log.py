@@ -190,11 +190,6 @@ class Log:
         owned: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
         return owned()
 
-    def let_go(self) -> None:
-        """Release `lock` after a failure: unless that was an interrupt before this thread had it."""
-        if self.is_locked_here():
-            self.lock.release()
-
     def abandon(self) -> None:
         """Give up without touching anything: in a child after `fork()`, where the lock's holder may not exist."""
         self.lock = threading.RLock()

@@ -176,7 +176,7 @@ class RecordingRun(RunReader):
         if log is None:
             log = self._writing_log()
         event = e.VariableUpdated(time_ns() // 1000, here.rollout, here.cause, slot.number, scalars, source)
-        try:  # does what `with log.lock` does, in half the time: see `let_go`
+        try:  # does what `with log.lock` does, in half the time: no interrupt comes between the end and `release`
             log.lock.acquire()
             base, pending = log.buffer
             count = len(pending)
@@ -190,7 +190,11 @@ class RecordingRun(RunReader):
                 self._folded += 1
                 log.grown += size + EVENT_OVERHEAD
         except BaseException:
-            log.let_go()
+            try:  # first of all: a second interrupt must find it done
+                log.lock.release()
+            except RuntimeError:
+                pass  # an interrupt came before this thread had the lock
+            raise
             raise
         log.lock.release()
         if count % BLOCK_EVENTS == BLOCK_EVENTS - 1 or size > SMALL:
@@ -204,7 +208,7 @@ class RecordingRun(RunReader):
         log = self._log
         if log is None:
             return
-        try:  # does what `with log.lock` does, in half the time: see `let_go`
+        try:  # does what `with log.lock` does, in half the time: no interrupt comes between the end and `release`
             log.lock.acquire()
             base, pending = log.buffer
             count = len(pending)
@@ -222,7 +226,11 @@ class RecordingRun(RunReader):
                 self._folded += 1
                 log.grown += EVENT_OVERHEAD
         except BaseException:
-            log.let_go()
+            try:  # first of all: a second interrupt must find it done
+                log.lock.release()
+            except RuntimeError:
+                pass  # an interrupt came before this thread had the lock
+            raise
             raise
         log.lock.release()
         if count % BLOCK_EVENTS == BLOCK_EVENTS - 1:

@@ -7,8 +7,17 @@ what it was before the operation or what it is after it.
 
 from __future__ import annotations
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from types import FrameType
+from typing import Any
+
 import pytest
 
+import eventcore.history.store as stores
+from eventcore.variables import Variable
 from tests.history.processes import python
 
 SCRIPT = """
@@ -91,6 +100,50 @@ print(interrupted)
 """
 
 
+@pytest.mark.parametrize(
+    ("name", "moment", "held"),
+    [
+        ("acquire", "c_call", False),  # as while waiting for the lock; a thread that has it does not wait
+        *((name, "c_return", held) for name in ("acquire", "append", "release") for held in (False, True)),
+    ],
+)
+def test_an_interrupt_beside_any_call_of_the_write_path_leaves_the_lock_as_it_was(
+    name: str, moment: str, held: bool
+) -> None:
+    def interrupt(frame: FrameType, event: str, called: Any) -> None:
+        if event == moment and getattr(called, "__name__", "") == name:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    with stores.open("memory:") as store, store.run("main") as run:
+        pair = Variable({"a": 0}, {"type": "object", "properties": {"a": {"type": "integer"}}}, name="pair")
+        for operation in (lambda: pair.update({"a": 1}), lambda: pair.get("a")):
+            run.flush()
+            with run.lock if held else nullcontext():
+                sys.setprofile(interrupt)
+                try:
+                    with pytest.raises(KeyboardInterrupt):
+                        operation()
+                finally:
+                    sys.setprofile(None)
+                assert _is_free_elsewhere(run.lock) is (not held)
+            assert _is_free_elsewhere(run.lock)
+        assert run.state.variables["pair"] == run.at(run.flush()).variables["pair"] == pair.get_json()
+
+
+def _is_free_elsewhere(lock: threading.RLock) -> bool:
+    """Whether another thread can take a lock."""
+
+    def take() -> bool:
+        taken = lock.acquire(blocking=False)
+        if taken:
+            lock.release()
+        return taken
+
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(take).result()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "times"), [("update", 1000), ("views", 400), ("assign", 200), ("commit", 200)]
@@ -103,8 +156,6 @@ def test_an_interrupt_at_any_point_leaves_log_and_state_in_agreement(kind: str, 
 @pytest.mark.parametrize("kind", ["update", "commit"])
 def test_an_interrupt_while_a_disk_is_written_tears_no_commit(disk: str, kind: str) -> None:
     assert python(SCRIPT, disk, 150, kind).stdout.strip() == "150"
-    import eventcore.history.store as stores
-
     with stores.open(disk) as store:
         value = store["main"].state.variables["pair"]
         assert value["a"] == value["b"]
