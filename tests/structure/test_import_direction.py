@@ -49,6 +49,11 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("eventcore.training.trainer", "eventcore.optimizers"): "`compile` finds an optimizer by its name",
     ("eventcore.history.store", "eventcore.replay.resuming"): "`resume=True` is a door to the floor above",
     ("eventcore.history.run", "eventcore.replay.dispatcher"): "`barrier` waits its turn like any effect",
+    ("eventcore.history.run", "eventcore.replay.rerunning"): "`replay` is a door to the floor above",
+    (
+        "eventcore.replay.startup.sitecustomize",
+        "eventcore",
+    ): "in a process that runs a script again the library comes first",
 }
 """(importing module, imported module) -> why this one import may point upwards."""
 
@@ -124,8 +129,8 @@ def test_the_rule_sees_an_import_that_points_upwards() -> None:
     assert is_allowed("eventcore", "eventcore.programs.program")
 
 
-NEWER_STANDARD_LIBRARY = frozenset({"annotationlib"})
-"""Modules of Python 3.14, imported only where that is what runs."""
+PYTHONS_OWN = frozenset({"annotationlib", "sitecustomize"})
+"""A module of Python 3.14, imported only where that is what runs, and the one Python begins with, if there is one."""
 
 
 def test_every_third_party_import_is_a_declared_dependency() -> None:
@@ -134,7 +139,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     for extra in project["optional-dependencies"].values():
         requirements += extra
     declared = {re.split(r"[^\w-]", requirement, maxsplit=1)[0].lower() for requirement in requirements}
-    known = declared | NEWER_STANDARD_LIBRARY | set(sys.stdlib_module_names) | {"eventcore"}
+    known = declared | PYTHONS_OWN | set(sys.stdlib_module_names) | {"eventcore"}
     report(
         "A package that is imported is declared in pyproject.toml, as a dependency or in an extra.",
         [

@@ -17,6 +17,10 @@ ALLOWED: dict[tuple[str, str], str] = {
         "eventcore.history.log",
         "_is_owned",
     ): "threading.Condition asks its lock the same way; there is no public one",
+    ("eventcore.replay.dispatcher", "_context"): "asyncio says nowhere else for whom a call is ready",
+    ("eventcore.replay.dispatcher", "_callback"): "asyncio says nowhere else what is ready",
+    ("eventcore.replay.stillness", "_context"): "asyncio says nowhere else for whom a timer runs",
+    ("eventcore.replay.stillness", "_callback"): "asyncio says nowhere else what a timer calls",
 }
 """(module, private name) -> why it may be used there."""
 
