@@ -1,4 +1,4 @@
-"""`eventcore diff`: what differs between two seqs of a run, place by place and word by word.
+"""`eventcore diff`: what differs between two seqs of a run, or of two runs, place by place and word by word.
 
 Comparing is `Run.diff`'s work; here it is only put into words and colours.
 """
@@ -17,6 +17,8 @@ from eventcore.cli.stores import chosen_run, force_option, json_option, reading
 from eventcore.history.timetravel import Word, word_diff
 
 if TYPE_CHECKING:
+    from eventcore.history.run import Run
+    from eventcore.history.store import Store
     from eventcore.history.timetravel import Difference
 
 CONTEXT = 40
@@ -25,7 +27,7 @@ CONTEXT = 40
 _SIGNS = {"add": ("+", "green"), "remove": ("-", "red"), "replace": ("~", None)}
 
 
-@click.command(short_help="Print what differs between two seqs of a run.")
+@click.command(short_help="Print what differs between two seqs, of one run or of two.")
 @click.argument("store")
 @click.argument("places", nargs=-1, metavar="[RUN] A B")
 @click.option("--variable", metavar="PATH", help="Only this variable: its path, or its name.")
@@ -35,22 +37,25 @@ _SIGNS = {"add": ("+", "green"), "remove": ("-", "red"), "replace": ("~", None)}
 def diff(
     store: str, places: tuple[str, ...], variable: str | None, whole: bool, force: bool, as_json: bool
 ) -> int:
-    """Print what differs between two seqs of a run.
+    """Print what differs between two seqs, of one run or of two.
 
-    A and B are seqs or labels. Each difference is one line: what happened (+ added, - removed, ~ changed),
-    the variable and the JSON pointer, the values; in text, [-removed-] and {+added+} words. Exit code 0 when
-    nothing differs, 1 when something does.
+    A and B are seqs, labels, epochs (epoch:2) or times; RUN@SEQ is one of another run, and RUN alone its last:
+    `diff STORE main@40 warmer`. Each difference is one line: what happened (+ added, - removed, ~ changed), the
+    variable and the JSON pointer, the values; in text, [-removed-] and {+added+} words. Exit code 0 when nothing
+    differs, 1 when something does.
     """
     if len(places) not in (2, 3):
-        raise click.UsageError("diff takes STORE [RUN] A B, where A and B are seqs or labels")
+        raise click.UsageError("diff takes STORE [RUN] A B, where A and B are seqs, labels or RUN@SEQ")
     with reading(store, force) as opened:
-        run = chosen_run(opened, places[0] if len(places) == 3 else None)
-        a, b = run.seq(places[-2]), run.seq(places[-1])
-        found = run.diff(a, b, variable)
+        named = places[0] if len(places) == 3 else None
+        one, a = placed(opened, named, places[-2])
+        other, b = placed(opened, named, places[-1])
+        found = one.diff(a, b, variable, other)
         if as_json:
             print_json(
                 {
-                    "run": run.name,
+                    "run": one.name,
+                    "other": other.name,
                     "a": a,
                     "b": b,
                     "same": not found,
@@ -59,8 +64,29 @@ def diff(
             )
         else:
             for difference in found:
-                click.echo(_line(difference, whole, coloured()))
+                click.echo(line_of(difference, whole, coloured()))
     return NO if found else 0
+
+
+def placed(store: Store, run: str | None, place: str) -> tuple[Run, int]:
+    """Return the run and the seq a place stands for: `SEQ`, `RUN@SEQ`, or `RUN` for its last event.
+
+    Args:
+        store: Where the runs are.
+        run: The run of a place that names none; None for the store's only one.
+        place: A seq or whatever stands for one, perhaps of a run.
+    """
+    name, at, seq = place.rpartition("@")
+    if at and name in store and seq:
+        chosen = store[name]
+        return chosen, chosen.seq(seq)
+    if run is None and place in store:
+        chosen = store[place]
+        return chosen, chosen.head
+    if at and name and run is None:
+        return store[name], 0  # raises, naming the runs there are
+    chosen = chosen_run(store, run)
+    return chosen, chosen.seq(place)
 
 
 def _plain(difference: Difference) -> dict[str, Any]:
@@ -68,7 +94,8 @@ def _plain(difference: Difference) -> dict[str, Any]:
     return found
 
 
-def _line(difference: Difference, whole: bool, colour: bool) -> str:
+def line_of(difference: Difference, whole: bool, colour: bool) -> str:
+    """Return one difference as a line."""
     sign, shade = _SIGNS[difference.op]
     place = printable(difference.variable + difference.pointer)
     value = full if whole else short

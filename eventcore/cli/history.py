@@ -1,0 +1,120 @@
+"""`eventcore history`: every change of a variable, or of one place in it, with what changed in the text.
+
+Finding the changes is `Run.history`'s work; here each becomes a line.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventcore.cli.diff import words_text
+from eventcore.cli.output import Clock, coloured, full, json_line, paint, printable, short, write_bytes
+from eventcore.cli.program import NO
+from eventcore.cli.stores import chosen_run, force_option, json_option, reading
+from eventcore.history.timetravel import word_diff
+
+if TYPE_CHECKING:
+    from eventcore.history.timetravel import Change
+
+
+@click.command(short_help="Print every change of a variable, or of one place in it.")
+@click.argument("store")
+@click.argument("places", nargs=-1, metavar="[RUN] VARIABLE [/POINTER]")
+@click.option("--from", "start", metavar="SEQ", help="First seq, label, epoch:N or time. Default: 1.")
+@click.option("--full", "whole", is_flag=True, help="Print values and unchanged text in full.")
+@force_option
+@json_option
+def history(
+    store: str, places: tuple[str, ...], start: str | None, whole: bool, force: bool, as_json: bool
+) -> int:
+    """Print every change of a variable, or of one place in it, oldest first.
+
+    VARIABLE is a path or a name where that is unique, POINTER a JSON pointer into its value; they may be written as
+    one, as in state_generator/instructions. Each line: seq, local time, kind, what changed, and where there
+    are any the rollout and the line of the program that did it. Exit code 1 when the place never held anything.
+    """
+    names, pointer = list(places), None
+    if len(names) > 1 and (names[-1] == "" or names[-1].startswith("/")):
+        pointer = names.pop()
+    if len(names) not in (1, 2):
+        raise click.UsageError("history takes STORE [RUN] VARIABLE [/POINTER]")
+    with reading(store, force) as opened:
+        run = chosen_run(opened, names[0] if len(names) == 2 else None)
+        path = names[-1]
+        if pointer is None:
+            path, pointer = split_place(run.state.names(), path)
+        found = run.history(path, pointer, 1 if start is None else start)
+        line = _Line(whole)
+        seen = False
+        for change in found:
+            seen = True
+            if as_json:
+                write_bytes(json_line(_plain(change, found.variable, pointer)))
+            else:
+                click.echo(line.of(change))
+    return 0 if seen else NO
+
+
+def split_place(paths: list[str], place: str) -> tuple[str, str]:
+    """Cut `path/pointer` where the path of a variable, or its unique name, ends.
+
+    A variable that is there wins over a place in another; nothing known leaves all of it to be looked up, which
+    then says what is near.
+    """
+    names = {path.rsplit("/", 1)[-1] for path in paths} | set(paths)
+    at = len(place)
+    while at > 0:
+        if place[:at] in names or any(path.endswith("/" + place[:at]) for path in paths):
+            return place[:at], place[at:]
+        at = place.rfind("/", 0, at)
+    return place, ""
+
+
+class _Line:
+    """Puts changes into lines."""
+
+    def __init__(self, whole: bool) -> None:
+        self._whole = whole
+        self._colour = coloured()
+        self._clock = Clock()
+        self._here = os.path.join(os.getcwd(), "")
+
+    def of(self, change: Change) -> str:
+        """Return one change as a line."""
+        tail = [f"rollout={printable(change.rollout)}"] if change.rollout is not None else []
+        tail += [f"from {printable(change.origin)}"] if change.origin else []
+        tail += [f"at {printable(change.source.removeprefix(self._here))}"] if change.source else []
+        parts = [
+            paint(f"{change.seq:>7}", "dim", self._colour),
+            paint(self._clock.text(change.time), "dim", self._colour),
+            paint(change.kind, "yellow", self._colour),
+            self._changed(change.before, change.after),
+        ]
+        return "  ".join([*parts, paint("  ".join(tail), "dim", self._colour)]).rstrip()
+
+    def _changed(self, before: Any, after: Any) -> str:
+        if isinstance(before, str) and isinstance(after, str):
+            return words_text(word_diff(before, after), self._whole, self._colour)
+        value = full if self._whole else short
+        if isinstance(before, dict) and isinstance(after, dict):
+            after = {key: item for key, item in after.items() if before.get(key, self) != item}
+        return value(after)
+
+
+def _plain(change: Change, variable: str, pointer: str) -> dict[str, Any]:
+    return {
+        "seq": change.seq,
+        "time": change.time,
+        "kind": change.kind,
+        "variable": variable,
+        "pointer": pointer,
+        "before": change.before,
+        "after": change.after,
+        "rollout": change.rollout,
+        "cause": change.cause or None,
+        "source": change.source,
+        "origin": change.origin,
+    }
