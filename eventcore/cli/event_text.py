@@ -145,6 +145,12 @@ def _effect_completed(event: e.EffectCompleted) -> str:
     return f"{short(event.answer)}{model}{cost}"
 
 
+def _effect_reused(event: e.EffectReused) -> str:
+    model = f"  {printable(event.model)}" if event.model else ""
+    saved = f"  ${event.cost:.6f} saved" if event.cost else ""
+    return f"{short(event.answer)}{model}{saved}  from {printable(event.origin)} at seq {event.origin_seq}"
+
+
 _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.RunStarted: _run_started,
     e.ProgramDeclared: lambda event: short(event.config),
@@ -160,6 +166,7 @@ _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.EditedFromOutside: _edited,
     e.EffectStarted: _effect_started,
     e.EffectCompleted: _effect_completed,
+    e.EffectReused: _effect_reused,
     e.LabelSet: lambda event: f"-> {event.seq}",
     e.StateRestored: lambda event: f"the state of {event.seq}",
 }
