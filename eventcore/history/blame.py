@@ -8,6 +8,7 @@ event (the step of training, the model call, the rewards) is in `chain.py`; how 
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import msgspec
 
 from eventcore.errors import CorruptLog, InvalidValue, NotFound
 from eventcore.history import events as e
+from eventcore.history import index
 from eventcore.history.alignment import NEW, matched, word_spans, words
 from eventcore.history.positions import tagged
 from eventcore.history.provenance import (
@@ -218,6 +220,56 @@ def _pieces(part: Asked, slots: dict[int, _Slot]) -> Iterator[Piece]:
         yield Piece(part.pointer, part.value[start:end], (start, end), slot.seq, slot.copies)
 
 
+class _Trail:
+    """Reads one variable's events, a stretch at a time, unpacking its index once.
+
+    Where the index has no good posting, the log itself is read, as by `Reader.concerning`.
+    """
+
+    def __init__(self, reader: Reader, number: int) -> None:
+        self._reader = reader
+        self._number = number
+        self._indexed: dict[int, list[tuple[int, int, list[int] | None]]] = {}
+
+    def events(self, first: int, last: int) -> list[tuple[int, e.Event]]:
+        """Return (seq, event) from `first` to `last`, oldest first."""
+        found: list[tuple[int, e.Event]] = []
+        for part in self._reader.segments(first, last):
+            at = part.first
+            for low, high, seqs in self._chunks(part.run):
+                if high < at or low > part.last:
+                    continue
+                stop = min(high, part.last)
+                if seqs is None:
+                    found += self._scanned(at, stop)
+                else:
+                    found += self._reader.events_at(seqs[bisect_left(seqs, at) : bisect_right(seqs, stop)])
+                at = stop + 1
+            found += self._scanned(at, part.last)
+        return found
+
+    def _chunks(self, run: int) -> list[tuple[int, int, list[int] | None]]:
+        """Return (first seq, last seq, the variable's seqs) of a run's chunks; None where they must be looked for."""
+        if run not in self._indexed:
+            backend = self._reader.backend
+            seqs = index.seqs_of(backend, run, self._number)
+            own_first = self._reader._own_firsts[run]
+            self._indexed[run] = [
+                (
+                    chunk.first,
+                    chunk.last,
+                    seqs.get(chunk.last, None if self._number in chunk.variables else []),
+                )
+                for chunk in index.chunks(backend, run, own_first)
+            ]
+        return self._indexed[run]
+
+    def _scanned(self, first: int, last: int) -> Iterator[tuple[int, e.Event]]:
+        for seq, event in self._reader.events(first, last) if first <= last else ():
+            if getattr(event, "variable", None) == self._number:
+                yield seq, event
+
+
 class _Walk:
     """Goes backwards through a variable's events until every question is answered."""
 
@@ -225,6 +277,7 @@ class _Walk:
         self._reader = reader
         self._number = number
         self._kept = reader.first_stored()
+        self._trail = _Trail(reader, number)
         self._open: dict[int, list[_Question]] = {}
         self._newest: list[int] = []
 
@@ -246,20 +299,26 @@ class _Walk:
 
     def _stretch(self, seq: int, questions: list[_Question]) -> None:
         """Answer questions as of `seq` by the events since the snapshot before it; what is older is asked again."""
-        first, state = self._reader.nearest_snapshot(seq - 1)
-        asked_of = first - 1  # the event the values before this stretch are as of
+        first, asked_of = self._snapshot_before(seq), 0
+        restored: e.StateRestored | None = None
         if self._reader.was_resumed:
             for at, event in tagged(self._reader, (e.StateRestored,), first, seq):
                 assert isinstance(event, e.StateRestored)
-                first, asked_of, state = at + 1, event.seq, decode_state(event.state)
-        records = list(self._reader.concerning(self._number, first, seq))
+                first, asked_of, restored = at + 1, event.seq, event
+        records = self._trail.events(first, seq)
         fields = {str(question.path[0]) for question in questions if question.path}
         if not fields.isdisjoint(RECORDS):  # records go from one of these fields to the other
             fields |= RECORDS
         if not any(self._matters(event, fields) for _, event in records):
             for question in questions:
-                self.ask(asked_of, question)
+                self.ask(first - 1 if restored is None else asked_of, question)
             return
+        if restored is not None:
+            state = decode_state(restored.state)
+        else:
+            good, state = self._reader.nearest_snapshot(seq - 1)
+            records = self._trail.events(good, first - 1) + records
+            asked_of = good - 1
         copying = any(isinstance(event, COPYING) for _, event in records)
         marked = {parent for _, event in records for parent in getattr(event, "parents", ())}
         value = state.slot(self._number).value if state.has(self._number) else None
@@ -269,6 +328,14 @@ class _Walk:
                 found.apply(at, event)
         for question in questions:
             self._answer(found.at(question.path), question, seq)
+
+    def _snapshot_before(self, seq: int) -> int:
+        """Return the first seq after the newest snapshot before an event, without unpacking it."""
+        for part in reversed(self._reader.segments(1, seq - 1)):
+            stored = self._reader.backend.snapshot(part.run, part.last)
+            if stored is not None and stored.seq >= part.first - 1:
+                return stored.seq + 1
+        return 1
 
     def _matters(self, event: e.Event, fields: set[str]) -> bool:
         if isinstance(event, COPYING):

@@ -130,23 +130,21 @@ def tagged(
     """
     if first > last:
         return
-    heads = b"|".join(
-        b"[\x94-%c]%s" % (0x91 + len(kind.__struct_fields__), re.escape(bytes((_tag(kind),))))
-        for kind in kinds
-    )
-    possible = re.compile(heads, re.DOTALL)
+    heads = [head for kind in kinds for head in _heads(kind)]
     for block in reader.blocks(first, last):
         header = read_header(block.data)
-        if possible.search(read_payload(block.data, header)):
+        payload = read_payload(block.data, header)
+        if any(head in payload for head in heads):
             for seq, event in enumerate(decode_block(block.data, header), header.first_seq):
                 if first <= seq <= last and isinstance(event, kinds):
                     yield seq, event
 
 
-def _tag(kind: type[e.Event]) -> int:
-    tag = kind.__struct_config__.tag
-    assert isinstance(tag, int)
-    return tag
+def _heads(kind: type[e.Event]) -> list[bytes]:
+    """Return how events of a kind begin: the head of a short array and the tag, fields added later there or not."""
+    tag, fields = kind.__struct_config__.tag, len(kind.__struct_fields__)
+    assert isinstance(tag, int) and tag < 128 and fields < 15
+    return [bytes((0x91 + fields - left_out, tag)) for left_out in range(len(kind.__struct_defaults__) + 1)]
 
 
 def _end_of(run: RunReader, position: str, epoch: int, step: int | None) -> int:
