@@ -3,6 +3,7 @@
 One line each for authors of modules, optimizers, rewards and backends:
 
     ec.testing.check_module(MyModule, inputs=MyInput)
+    ec.testing.check_optimizer(MyOptimizer)
 
 Names are imported from their homes when they are first used: the checks and machines need hypothesis, the
 conformance suite of backends needs pytest; both are in the extra `testing`.
@@ -20,25 +21,37 @@ if TYPE_CHECKING:
     from eventcore.testing.checks import CheckFailed as CheckFailed
     from eventcore.testing.checks import ChecksFailed as ChecksFailed
     from eventcore.testing.checks import Report as Report
+    from eventcore.testing.fake_model import FakeLanguageModel as FakeLanguageModel
     from eventcore.testing.modules import check_module as check_module
     from eventcore.testing.modules import module_checks_of as module_checks_of
+    from eventcore.testing.optimizers import check_optimizer as check_optimizer
+    from eventcore.testing.optimizers import optimizer_checks_of as optimizer_checks_of
+    from eventcore.testing.pytest_plugin import parametrize_with_checks as parametrize_with_checks
 
 _HOMES = {
     "Check": "checks",
     "CheckFailed": "checks",
     "ChecksFailed": "checks",
+    "FakeLanguageModel": "fake_model",
     "Report": "checks",
     "check_module": "modules",
+    "check_optimizer": "optimizers",
     "module_checks_of": "modules",
+    "optimizer_checks_of": "optimizers",
+    "parametrize_with_checks": "pytest_plugin",
 }
 
 __all__ = [
     "Check",
     "CheckFailed",
     "ChecksFailed",
+    "FakeLanguageModel",
     "Report",
     "check_module",
+    "check_optimizer",
     "module_checks_of",
+    "optimizer_checks_of",
+    "parametrize_with_checks",
     "strategies",
 ]
 

@@ -15,14 +15,13 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from eventcore.testing.checks import ChecksFailed, Report
 from tests.mutants.registry import Kind, Mutant
 
 LIMIT = 60.0
 WANTED = 0.95
-KINDS = ("modules",)
+KINDS = ("modules", "optimizers")
 
 Run = Callable[..., Report]
 
@@ -51,6 +50,10 @@ def module_runner(kind: str) -> Run:
         from tests.mutants.modules import Name
 
         return lambda factory, only=None, seed=0: check_module(factory, Name, only=only, seed=seed)
+    if kind == "optimizers":
+        from eventcore.testing import check_optimizer
+
+        return lambda factory, only=None, seed=0: check_optimizer(factory, only=only, seed=seed)
     raise SystemExit(f"no such kind: {kind}; there are {', '.join(KINDS)}")
 
 
