@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from eventcore.replay.user_effects import effect as effect
     from eventcore.replay.user_effects import now as now
     from eventcore.replay.user_effects import random as random
+    from eventcore.replay.user_effects import sleep as sleep
+    from eventcore.replay.user_effects import timeout as timeout
     from eventcore.replay.user_effects import to_thread as to_thread
     from eventcore.replay.user_effects import uuid as uuid
     from eventcore.session import clear_session as clear_session
@@ -116,6 +118,8 @@ _HOMES = {
     "open": "eventcore.history.store",
     "random": "eventcore.replay.user_effects",
     "set_seed": "eventcore.history.store",
+    "sleep": "eventcore.replay.user_effects",
+    "timeout": "eventcore.replay.user_effects",
     "to_thread": "eventcore.replay.user_effects",
     "uuid": "eventcore.replay.user_effects",
     "wait": "eventcore.modules.waiting",
@@ -187,7 +191,9 @@ __all__ = [
     "rewards",
     "saving",
     "set_seed",
+    "sleep",
     "testing",
+    "timeout",
     "to_thread",
     "uuid",
     "wait",

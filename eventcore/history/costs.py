@@ -16,12 +16,16 @@ from eventcore.history import events as e
 NOBODY = "(none)"
 """Key of the calls that belong to no part: outside any epoch, rollout or variable."""
 
+MOMENTS = frozenset({"sleep", "timeout", "to_thread"})
+"""Kinds of effects that stand for a moment, not for an answer: nothing is sent for them."""
+
 
 class Spending(msgspec.Struct):
     """Totals over effect events.
 
     Attributes:
-        calls: Effects that ended, well or not.
+        calls: Effects that ended, well or not, and for which something was sent: an answer out of a cache is
+            none, nor is a sleep.
         errors: Those that failed.
         input_tokens: Tokens of requests.
         output_tokens: Tokens of answers.
@@ -48,6 +52,8 @@ class Spending(msgspec.Struct):
     def add(self, event: e.Event) -> None:
         """Fold one event in; events that are no outcomes change nothing."""
         if isinstance(event, (e.EffectCompleted, e.EffectFailed)):
+            if event.attempts == 0:
+                return
             self.calls += 1
             self.errors += isinstance(event, e.EffectFailed)
             self.input_tokens += event.input_tokens

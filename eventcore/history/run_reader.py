@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
-from eventcore.history.costs import Spending, costs
+from eventcore.history.costs import MOMENTS, Spending, costs
 from eventcore.history.findings import Diff, History
 from eventcore.history.positions import Labelled, moves, tagged
 from eventcore.history.positions import resolve as resolve_position
@@ -325,7 +325,7 @@ class RunReader(ABC):
         reader = self.reader()
         open_calls: dict[int, Record] = {}
         for seq, event in reader.events(reader.first_stored(), min(reader.head(), self.head)):
-            if isinstance(event, e.EffectStarted):
+            if isinstance(event, e.EffectStarted) and event.kind not in MOMENTS:
                 open_calls[seq] = Record(seq, event)
             elif isinstance(event, (e.EffectCompleted, e.EffectFailed, e.EffectReused)):
                 open_calls.pop(event.cause, None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -41,11 +42,15 @@ class Delivery(msgspec.Struct, frozen=True):
         seq: Event that must be durable first.
         deliver: Called in the loop, in the run's own context.
         refuse: Called instead when the event cannot be made durable.
+        again: Records the event once more, if it is delivered later than a replay would deliver it.
+        after: What must be done first besides (a thread that runs again), or None.
     """
 
     seq: int
     deliver: Deliver
     refuse: Callable[[BaseException], None]
+    again: Deliver | None = None
+    after: asyncio.Future[None] | None = None
 
 
 class Dispatcher:
@@ -63,6 +68,11 @@ class Dispatcher:
         self._outcomes: deque[Delivery] = deque()
         self._scheduled = self._waiting = False
         self._passes = self._calm = self._seen_head = 0
+        self._arrivals = 0
+        self._held: tuple[Delivery, int] | None = (
+            None  # waits for its commit, and what was recorded before that
+        )
+        self._thread = threading.get_ident()
         # Tasks of the host that were there before the run: in a process-wide run nothing else tells them apart.
         self._hosts: WeakSet[asyncio.Task[Any]] = run.host_tasks
         # What the queue is looked at in: not the run's own context, or the dispatcher would see itself.
@@ -81,9 +91,13 @@ class Dispatcher:
         await future
 
     def arrived(self, delivery: Delivery) -> None:
-        """Take an outcome whose event is recorded; it is delivered when its turn comes. In the loop's thread."""
+        """Take an outcome whose event is recorded; it is delivered when its turn comes. From any thread."""
+        self._arrivals += 1
         self._outcomes.append(delivery)
-        self.wake()
+        if threading.get_ident() == self._thread:
+            self.wake()
+        else:
+            self.call(self.wake)
 
     def start(
         self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context
@@ -130,24 +144,36 @@ class Dispatcher:
 
     def _hand_out(self, queue: deque[Delivery]) -> None:
         delivery = queue[0]
+        if delivery.after is not None and not delivery.after.done():
+            self._waiting = True
+            delivery.after.add_done_callback(lambda _: self._go_on(), context=self.context)
+            return
         settlement = self.run.settlement(delivery.seq)
         if settlement is False:
             self._waiting = True
-            self.run.when_durable(delivery.seq, self._durable)
+            if self._held is None or self._held[0] is not delivery:
+                self._held = (delivery, self._progress())
+            self.run.when_durable(delivery.seq, lambda: self.call(self._go_on))
             return
         queue.popleft()
+        if self._held is not None and self._held[0] is delivery:
+            _, before = self._held
+            self._held = None
+            if delivery.again is not None and settlement is True and self._progress() != before:
+                delivery.again()
         if settlement is True:
             delivery.deliver()
         else:
             delivery.refuse(settlement)
         self.wake()
 
-    def _durable(self) -> None:
-        def go_on() -> None:
-            self._waiting = False
-            self.wake()
+    def _go_on(self) -> None:
+        self._waiting = False
+        self.wake()
 
-        self.call(go_on)
+    def _progress(self) -> int:
+        """Count what was recorded besides outcomes that arrived: by a timer, a thread, a connection of one's own."""
+        return self.run.head - self._arrivals
 
     def _pass_by(self, busy: str) -> None:
         """Let the run's tasks go on; one that never blocks is told so in place of an outcome."""

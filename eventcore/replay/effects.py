@@ -109,13 +109,22 @@ class Effect:
         run: The run it belongs to.
         ticket: Its place and key.
         paid: Whether it costs money.
+        moment: Whether it stands for a moment only (a sleep, the end of a thread): nothing is sent, so it is no
+            call, is never in doubt and never reused.
         replayer: What its outcome is taken from while the code is run again, else None.
         reused: The recorded answer of an equal request of the parent, else None.
         reused_seq: Where that was recorded here.
         ended_by: Its outcome, once the program has it.
     """
 
-    def __init__(self, kind: str, request: dict[str, Any], variable: int | None, paid: bool) -> None:
+    def __init__(
+        self,
+        kind: str,
+        request: dict[str, Any],
+        variable: int | None = None,
+        paid: bool = False,
+        moment: bool = False,
+    ) -> None:
         here = scope()
         if here.overlay is not None:
             raise TracingError(
@@ -129,6 +138,7 @@ class Effect:
         self.kind = kind
         self.run = run = current_run()
         self.paid = paid
+        self.moment = moment
         if paid and not run.store.backend.durable:
             _warn_once(run)
         asked = canonical(redacted(request), f"the request of {kind}")
@@ -136,11 +146,12 @@ class Effect:
         self.ended_by: OutcomeEvent | None = None
         self.reused: e.EffectReused | None = None
         self.reused_seq = 0
-        begun(run)
+        if not moment:
+            begun(run)
         try:
             self._intend(asked, here.rollout, variable)
         except BaseException:
-            ended(run, None)
+            self.__exit__()
             raise
         replaying: Any = run.replaying
         self.replayer: Replayer | None = replaying
@@ -150,7 +161,8 @@ class Effect:
         return None
 
     def __exit__(self, *_: object) -> None:
-        ended(self.run, self.ended_by)
+        if not self.moment:
+            ended(self.run, self.ended_by)
 
     def _intend(self, asked: Any, rollout: str | None, variable: int | None) -> None:
         run = self.run
@@ -171,7 +183,7 @@ class Effect:
 
     def reuse(self) -> bool:
         """Take the answer of an equal request of the parent, and record so, if there is one."""
-        pool = pool_of(self.run)
+        pool = None if self.moment else pool_of(self.run)
         found = None if pool is None else pool.take(self._asked)
         if found is None:
             return False
@@ -199,9 +211,14 @@ class Effect:
         seq = self.run.record(event, size_of(answer))
         return seq, event, msgspec.structs.replace(outcome, answer=answer)
 
-    def failed(self, error: BaseException) -> tuple[int, e.EffectFailed]:
-        """Record that the call failed for good, and return the seq and event of that."""
-        attempts: int = getattr(error, "attempts", 1)
+    def failed(self, error: BaseException, sent: bool = True) -> tuple[int, e.EffectFailed]:
+        """Record that the call failed for good, and return the seq and event of that.
+
+        Args:
+            error: What it raised.
+            sent: Whether that counts as a call; False where its outcome is recorded already.
+        """
+        attempts: int = getattr(error, "attempts", 1) if sent and not self.moment else 0
         message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
         latency = (time.monotonic_ns() - self._began) // 1000
         kind: str = getattr(error, "kind", type(error).__name__)
@@ -211,6 +228,15 @@ class Effect:
             class_name(error),
         )  # fmt: skip
         return self.run.record(event, len(message) + 64), event
+
+    def record_again(self, event: OutcomeEvent) -> None:
+        """Record an outcome once more, as one that cost nothing: here the program sees it."""
+        moment = _stamp(self.run, self.ticket.seq)
+        if isinstance(event, e.EffectFailed):
+            again: e.Event = e.EffectFailed(*moment, event.error, event.message, 0, 0, raised=event.raised)
+        else:
+            again = e.EffectCompleted(*moment, event.answer, event.model, 0, 0, 0.0, 0, 0)
+        self.run.record(again, 64)
 
 
 def _asked_before(run: Run) -> Counter[tuple[str, str]]:

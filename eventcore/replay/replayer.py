@@ -70,6 +70,8 @@ class Replayer:
         self._coming: deque[tuple[int, e.Event]] = deque()
         self._source: Iterator[tuple[int, e.Event]] = self._reader.events(first, last)
         self._waits: dict[int, Wait] = {}
+        self._last_outcomes = _several(self._reader.events(first, last))
+        self._earlier: dict[int, OutcomeEvent] = {}  # arrived, and not what the program saw: that comes later
         self._turn = threading.Condition(run.lock)
         self._error: Diverged | None = None
         self._still_since: tuple[int, float] | None = None
@@ -140,6 +142,7 @@ class Replayer:
             if self.run.replaying is self and self._error is None:
                 self._take_outcomes(reads=True)
             self._waits.pop(wait.effect.ticket.seq, None)
+            wait.arrived = wait.arrived or wait.effect.ticket.seq in self._earlier
 
     def take(self, effect: Effect) -> OutcomeEvent | None:
         """Return the recorded outcome of a plain function's effect; None if the call has to be made."""
@@ -249,14 +252,20 @@ class Replayer:
         """Hand the outcomes that are recorded next to those who wait for them, passing over reads or not."""
         while (coming := self._peek(reads)) is not None:
             seq, event = coming
-            if not isinstance(event, OUTCOMES) or is_cancelled(event):
+            if not isinstance(event, OUTCOMES):
+                return
+            if self._last_outcomes.get(event.cause, seq) != seq:
+                self._earlier[event.cause] = event
+                self._consumed(event)
+                continue
+            if is_cancelled(event):
                 return
             wait = self._waits.pop(event.cause, None)
             if wait is None:
                 return
             self._consumed(event)
             self.effects += 1
-            wait.arrive(seq, event)
+            wait.arrive(seq, self._earlier.get(event.cause, event))
 
     def _others_may_come(self, since: float) -> bool:
         """Wait for another thread to come to the next event; False if there is none, or it took too long."""
@@ -307,10 +316,10 @@ class Replayer:
 
     def _hand_over(self, coming: tuple[int, e.Event]) -> None:
         seq, event = coming
-        if isinstance(event, OUTCOMES) and not is_cancelled(event):
+        if isinstance(event, OUTCOMES) and (event.cause in self._earlier or not is_cancelled(event)):
             wait = self._waits.pop(event.cause, None)
             if wait is not None:
-                wait.arrive(seq, event)
+                wait.arrive(seq, self._earlier.get(event.cause, event))
 
     def waiting(self) -> list[Wait]:
         """Those who wait for an outcome, in the order of asking."""
@@ -349,7 +358,21 @@ class Replayer:
 
 def is_cancelled(event: e.Event) -> bool:
     """Whether an outcome is the program's own doing: it gave up waiting."""
-    return isinstance(event, e.EffectFailed) and event.error == CANCELLED
+    return (
+        isinstance(event, e.EffectFailed) and event.error == CANCELLED and event.raised.startswith("asyncio")
+    )
+
+
+def _several(events: Iterator[tuple[int, e.Event]]) -> dict[int, int]:
+    """Effects of which several outcomes are recorded, with the seq of the last: that is the one the program saw."""
+    first: set[int] = set()
+    found: dict[int, int] = {}
+    for seq, event in events:
+        if isinstance(event, OUTCOMES):
+            if event.cause in first:
+                found[event.cause] = seq
+            first.add(event.cause)
+    return found
 
 
 def is_ending(event: e.Event) -> bool:

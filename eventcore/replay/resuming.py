@@ -60,7 +60,8 @@ class Resumption(Replayer):
         waits = self.waiting()
         self.run.end_replay(restored)
         self.run.record_start(resumed=True)
-        doubt = f", {len(waits)} calls in doubt" if waits else ""
+        left = sum(not wait.effect.moment for wait in waits)
+        doubt = f", {left} calls in doubt" if left else ""
         say(
             f"run {self.run.name!r} goes on at seq {self.position}: {self.effects} answers were taken from its log"
             f"{doubt}"
@@ -84,7 +85,7 @@ class Resumption(Replayer):
 
     def doubtful(self, effect: Effect) -> None:
         """Raise if a call in doubt is not to be made again."""
-        if self._policy == "retry" or (self._policy == "ask" and _wanted(effect)):
+        if effect.moment or self._policy == "retry" or (self._policy == "ask" and _wanted(effect)):
             return
         raise CallInDoubt(
             f"cannot tell whether call {effect.ticket.key} ({effect.kind}) of run {self.run.name!r} was made: the run "

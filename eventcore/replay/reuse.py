@@ -12,10 +12,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from eventcore.history import events as e
+from eventcore.history.costs import MOMENTS
 from eventcore.history.run import Run
-
-OWN_TIME = frozenset({"timeout", "to_thread"})
-"""Effects that stand for a moment, not for an answer."""
 
 Key = tuple[str | None, str, int]
 
@@ -38,7 +36,7 @@ class Pool:
                 started[seq] = event
             elif isinstance(event, (e.EffectCompleted, e.EffectReused)):
                 asked = started.pop(event.cause, None)
-                if asked is not None and seq > pinned["from"] and asked.kind not in OWN_TIME:
+                if asked is not None and seq > pinned["from"] and asked.kind not in MOMENTS:
                     self._keep(asked, seq, event)
 
     def _keep(self, asked: e.EffectStarted, seq: int, event: e.EffectCompleted | e.EffectReused) -> None:

@@ -10,13 +10,12 @@ so a program sees the same kind of value whether the call was made or answered f
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import typing
 import uuid as uuid_module
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, ParamSpec, TypeVar, overload
@@ -25,11 +24,15 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from eventcore.errors import InvalidValue, WrongType
+from eventcore.history.costs import MOMENTS
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run, scope
 from eventcore.history.values import canonical
 from eventcore.models.conversion import is_data_model, json_of
 from eventcore.replay.effects import Outcome, Ticket, perform, perform_now
+from eventcore.replay.moments import in_thread
+from eventcore.replay.moments import sleep as sleep
+from eventcore.replay.moments import timeout as timeout
 from eventcore.replay.randomness import stream
 
 P = ParamSpec("P")
@@ -64,7 +67,7 @@ def effect(
         A function of the same kind. It raises what the function raises, after recording the failure.
 
     Raises:
-        InvalidValue: `ignore` names an argument the function does not have.
+        InvalidValue: `ignore` names an argument the function does not have, or the name is taken.
         SchemaMismatch: At a call: an argument or the result is no JSON value.
     """
     if function is None:
@@ -81,6 +84,10 @@ def _decorated(function: Callable[..., Any], *, ignore: tuple[str, ...], name: s
             f"{', '.join(signature.parameters) or 'none'}"
         )
     kind = name or function.__qualname__
+    if kind in MOMENTS:
+        raise InvalidValue(
+            f"cannot call an effect {kind!r}: the log knows ec.{kind} by that; pass another: @ec.effect(name=...)"
+        )
     decode = _decoder(function)
 
     def request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +184,16 @@ def random(purpose: str) -> Random:
 async def to_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a plain function in a thread that belongs to this rollout: what it records carries it.
 
-    A thread or executor of one's own does not know the rollout; its records would be nobody's.
+    In a replay the thread runs again, and what it records and when it ends have their turn as they had before. A
+    thread or executor of one's own does not know the rollout; its records would be nobody's.
+
+    Args:
+        function: What to run. It may read and write variables and perform effects.
+        args: Its arguments.
+        kwargs: Its arguments.
+
+    Returns:
+        What it returns. It raises what the function raises.
     """
-    waiting: Awaitable[R] = asyncio.to_thread(function, *args, **kwargs)
-    return await waiting
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return await in_thread(name, functools.partial(function, *args, **kwargs))

@@ -69,7 +69,7 @@ def test_a_plain_function_works_in_the_loop_in_threads_and_outside(run: ec.Run) 
 
     assert double(7) == 14
     assert asyncio.run(go()) == [2, 4, 6, 8, 10]
-    assert kinds(run).count("EffectCompleted") == 6
+    assert run.cost().calls == 6
 
 
 def test_what_comes_back_is_decoded_by_the_annotation(run: ec.Run) -> None:

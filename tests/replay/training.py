@@ -72,7 +72,11 @@ class Provider:
         if chance("fails", asked) < self.failures:
             raise ValueError(f"no answer to {asked[:20]!r}")
         fields = (schema or {}).get("properties", {})
-        given = {"thinking": "…", "instructions": f"Try {int(chance(asked) * 9)}.", "value": int(chance(asked) * 5)}
+        given = {
+            "thinking": "…",
+            "instructions": f"Try {int(chance(asked) * 9)}.",
+            "value": int(chance(asked) * 5),
+        }
         found: dict[str, Any] = {name: given[name] for name in fields if name in given}
         if "digit" in fields:
             found["digit"] = int(chance(asked) * 3)
