@@ -23,6 +23,11 @@ ROWS = {
     "owning 1 % of 20,000 events, spread evenly": (0.01, 100),
     "owning 1 % of 20,000 events, clustered": (0.01, 1_000),
     "opening a store": (0.1, 10_000),
+    "first line of `eventcore log`": (1, 10_000),
+    "`diff` of two random seqs": (0.01, 10_000),
+    "`export` of 20,000 events, jsonl": (1_000, 1e8),
+    "`export` of 20,000 events, parquet": (1_000, 1e8),
+    "peak memory of a command": (10, 1_000),
     "bytes per small event on disk": (5, 500),
     "`import eventcore` over bare Python": (-100, 10_000),
 }
