@@ -56,6 +56,10 @@ class Rerun(Protocol):
         """Return the run to use instead of a new one, None to go on as usual."""
         ...
 
+    def default_run(self) -> Run | None:
+        """Return the run that is current when nothing was opened, None for one in memory."""
+        ...
+
     def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
         """Return the run to use instead of a new fork, None to go on as usual."""
         ...

@@ -541,6 +541,9 @@ def _check_name(name: object) -> None:
 
 def memory_run() -> Run:
     """Start the run that is current when nothing was opened."""
+    rerun = rerun_here()
+    if rerun is not None and (taken := rerun.default_run()) is not None:
+        return taken
     store = Store(open_backend("memory:", limit=MEMORY_LIMIT), "memory:")
     _keep_alive.append(store)
     return store.start("in-memory")

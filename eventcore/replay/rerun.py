@@ -25,8 +25,12 @@ from eventcore.history.store import Store
 from eventcore.history.urls import canonical_url, open_backend
 from eventcore.replay.divergence import Divergence, divergence
 from eventcore.replay.replayer import Replayer
+from eventcore.replay.worlds import Entered, Taken, World
 
 ENVIRONMENT = "EVENTCORE_RERUN"
+
+DEFAULT = "in-memory"
+"""Name of the run of a script that opens none."""
 
 DIVERGED = 1
 """Exit code of a process that left its log; how the script would have ended is not known."""
@@ -36,12 +40,13 @@ class Order(msgspec.Struct, frozen=True):
     """What a process is to run again.
 
     Attributes:
-        mode: "replay" or "go-on": only compare, or go on for real in a run that is there.
+        mode: "replay", only compare; "go-on", go on for real in a run that is there; or "record", all runs anew.
         store: URL of the store.
         run: Name of the run.
         report: Where a replay writes its report.
         breaks: Seqs and paths of variables at which it stops in the debugger.
         in_doubt: Policy for calls in doubt.
+        world: The world to be in, None for the real one.
     """
 
     mode: str
@@ -50,6 +55,7 @@ class Order(msgspec.Struct, frozen=True):
     report: str = ""
     breaks: list[str] = []
     in_doubt: str = "retry"
+    world: World | None = None
 
 
 class Found(msgspec.Struct):
@@ -67,6 +73,7 @@ class Found(msgspec.Struct):
         cut_short: Whether the log ended before the code did.
         divergence: Where the code left the log, or None.
         beside: Name of the run that ended or was left, if it is not the replayed one.
+        taken: What the user's lines took of a world that was made up.
     """
 
     position: int = 0
@@ -80,18 +87,64 @@ class Found(msgspec.Struct):
     cut_short: bool = False
     divergence: dict[str, Any] | None = None
     beside: str = ""
+    taken: Taken = {}
 
 
 def begin() -> None:
     """Take up the order in the environment: `import eventcore` does so."""
     order = msgspec.json.decode(os.environ[ENVIRONMENT], type=Order)
-    if order.mode == "replay":
+    entered = None if order.world is None else Entered(order.world)
+    if order.mode == "record":
+        record = RecordProcess(order, entered)
+        atexit.register(record.leave_report)
+        set_rerun(record)
+    elif order.mode == "replay":
         replay = ReplayProcess(order)
         sys.addaudithook(replay.refuse_connections)
         atexit.register(replay.leave_report)
         set_rerun(replay)
     else:
         set_rerun(GoOnProcess(order))
+
+
+class RecordProcess:
+    """A process whose runs are all made anew, in a store of their own.
+
+    Args:
+        order: Which store.
+        entered: The world it is in, or None.
+    """
+
+    def __init__(self, order: Order, entered: Entered | None) -> None:
+        self._order = order
+        self._entered = entered
+        self._opened: list[str] = []
+        self._store: Store | None = None
+
+    def open(self, url: str) -> Store:
+        """Every store the script opens is the one ordered."""
+        if self._store is None or self._store.closed:
+            self._store = Store(open_backend(self._order.store), self._order.store)
+        return self._store
+
+    def run(self, store: Store, name: str) -> Run:
+        """Start a run, whether it is to be resumed or not."""
+        self._opened.append(name)
+        return self.open("").start(name)
+
+    def default_run(self) -> Run:
+        """The run of a script that opens none is recorded like any other."""
+        return self.run(self.open(""), DEFAULT)
+
+    def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
+        """Forks are made as usual."""
+        return None
+
+    def leave_report(self) -> None:
+        """Write down what the user's lines took of the world."""
+        found = Found(opened=self._opened, taken={} if self._entered is None else self._entered.taken)
+        with open(self._order.report, "wb") as file:
+            file.write(msgspec.json.encode(found))
 
 
 class GoOnProcess:
@@ -115,6 +168,10 @@ class GoOnProcess:
             return None
         self._done = True
         return store.resume(self._order.run, self._order.in_doubt)
+
+    def default_run(self) -> Run | None:
+        """A run in memory is as usual."""
+        return None
 
     def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
         """Forks of the script's own are made as usual."""
@@ -156,6 +213,10 @@ class ReplayProcess:
         if name in self.store():
             return self._compared(name, 0)
         return Store(open_backend("memory:"), "memory:").start(name)
+
+    def default_run(self) -> Run | None:
+        """The run of a script that opens none."""
+        return self.run(self.store(), DEFAULT) if DEFAULT in self.store() else None
 
     def _stands_for(self, name: str, wanted: str) -> bool:
         """Whether the wanted run is what a script got that asked for `name`: numbered, or a fork."""

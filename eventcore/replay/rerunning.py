@@ -113,15 +113,22 @@ def replay(
         order = Order(
             "replay", url, run.name, os.path.join(folder, "report"), [str(place) for place in breaks]
         )
-        done = _started(command, order, catch)
-        try:
-            found = msgspec.json.decode(Path(order.report).read_bytes(), type=Found)
-        except FileNotFoundError:
-            raise ReplayFailed(_no_report(command, run, done)) from None
-        return _report(run, order, found, done)
+        done = started(command, order, catch)
+        return report_of(run, order, command, done)
 
 
-def _report(run: Run, order: Order, found: Found, done: subprocess.CompletedProcess[str]) -> ReplayReport:
+def report_of(
+    run: Run, order: Order, command: Sequence[str], done: subprocess.CompletedProcess[str]
+) -> ReplayReport:
+    """Read the report a replaying process left.
+
+    Raises:
+        ReplayFailed: There is none, or the script never came to the run.
+    """
+    try:
+        found = msgspec.json.decode(Path(order.report).read_bytes(), type=Found)
+    except FileNotFoundError:
+        raise ReplayFailed(_no_report(command, run, done)) from None
     output = done.stdout or ""
     if not found.last:
         asked = ", ".join(found.opened) or "none"
@@ -156,14 +163,21 @@ def _on_disk(run: Run, folder: str) -> str:
     return url
 
 
-def _started(command: Sequence[str], order: Order, catch: bool) -> subprocess.CompletedProcess[str]:
+def started(command: Sequence[str], order: Order, catch: bool) -> subprocess.CompletedProcess[str]:
+    """Run a command with an order in its environment, to its end; what it prints is caught, or goes to stderr.
+
+    Raises:
+        NotFound: There is no such program.
+    """
     environment = dict(os.environ)
+    if order.world is not None:
+        environment["PYTHONHASHSEED"] = str(order.world.hash)
     environment[ENVIRONMENT] = msgspec.json.encode(order).decode()
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = str(_STARTUP) + (os.pathsep + path if path else "")
     environment.setdefault("PYTHONUNBUFFERED", "1")
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if catch else {}
-    if not catch and order.mode == "replay" and not order.breaks:
+    if not catch and order.mode != "go-on" and not order.breaks:
         streams = {"stdout": sys.stderr.fileno()}
     try:
         return subprocess.run(command, env=environment, text=True, errors="replace", check=False, **streams)
@@ -194,4 +208,4 @@ def go_on(store: str, run: str, command: Sequence[str], in_doubt: str = "retry")
         command: The command.
         in_doubt: Policy for calls in doubt.
     """
-    return _started(list(command), Order("go-on", store, run, in_doubt=in_doubt), catch=False).returncode
+    return started(list(command), Order("go-on", store, run, in_doubt=in_doubt), catch=False).returncode
