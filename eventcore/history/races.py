@@ -26,6 +26,9 @@ Place = tuple[int, str]
 Target = tuple[Any, ...]
 """Steps from a variable's value to what an event changed."""
 
+ALIVE = 50_000
+"""Rollouts whose knowledge is kept: one that read nothing while so many others did is taken to be over."""
+
 _CONTAINER = object()
 """Stands for a list or an object that was read: whether it changed is known from the events alone."""
 
@@ -215,7 +218,10 @@ class _Finder:
         slot = self._state.slot(event.variable) if self._state.has(event.variable) else None
         if slot is None:
             return  # an object whose path was taken by another one
-        known = self._known.setdefault(event.rollout, {})
+        # Put behind all others: what comes first has been silent for the longest time.
+        known = self._known[event.rollout] = self._known.pop(event.rollout, None) or {}
+        if len(self._known) > ALIVE:
+            del self._known[next(iter(self._known))]
         for field in slot.value if event.field is None else (event.field,):
             if field in slot.value:
                 place, value = (event.variable, field), slot.value[field]

@@ -396,3 +396,22 @@ def test_exactly_the_writes_over_unseen_values_are_reported(steps: list[tuple[in
             for race in run.races()
         }
     assert found == expected(steps)
+
+
+def test_a_rollout_that_is_silent_while_very_many_others_read_is_over(
+    run: ec.Run, variable: ec.Variable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventcore.history.races.ALIVE", 3)
+
+    def silent_while(others: int) -> int:
+        before = len(run.races())
+        with in_rollout("slow"):
+            seen = variable.get("count")
+        for number in range(others):
+            with in_rollout(f"quick{run.head}.{number}"):
+                variable.update({"count": variable.get("count") + 1})
+        with in_rollout("slow"):
+            variable.update({"count": seen})
+        return len(run.races()) - before
+
+    assert [silent_while(2), silent_while(3)] == [1, 0]
