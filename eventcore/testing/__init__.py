@@ -4,6 +4,7 @@ One line each for authors of modules, optimizers, rewards and backends:
 
     ec.testing.check_module(MyModule, inputs=MyInput)
     ec.testing.check_optimizer(MyOptimizer)
+    ec.testing.check_reward(MyReward, MyAnswer)
 
 Names are imported from their homes when they are first used: the checks and machines need hypothesis, the
 conformance suite of backends needs pytest; both are in the extra `testing`.
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from eventcore.testing.optimizers import check_optimizer as check_optimizer
     from eventcore.testing.optimizers import optimizer_checks_of as optimizer_checks_of
     from eventcore.testing.pytest_plugin import parametrize_with_checks as parametrize_with_checks
+    from eventcore.testing.rewards import check_reward as check_reward
+    from eventcore.testing.rewards import reward_checks_of as reward_checks_of
 
 _HOMES = {
     "Check": "checks",
@@ -36,9 +39,11 @@ _HOMES = {
     "Report": "checks",
     "check_module": "modules",
     "check_optimizer": "optimizers",
+    "check_reward": "rewards",
     "module_checks_of": "modules",
     "optimizer_checks_of": "optimizers",
     "parametrize_with_checks": "pytest_plugin",
+    "reward_checks_of": "rewards",
 }
 
 __all__ = [
@@ -49,9 +54,11 @@ __all__ = [
     "Report",
     "check_module",
     "check_optimizer",
+    "check_reward",
     "module_checks_of",
     "optimizer_checks_of",
     "parametrize_with_checks",
+    "reward_checks_of",
     "strategies",
 ]
 

@@ -39,6 +39,11 @@ def changed_attributes(before: Mapping[str, str], after: Mapping[str, str]) -> l
     return [name for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
+def described(value: Any) -> str:
+    """Describe a value by what it holds, a few levels deep: equal descriptions, nothing seen to have changed."""
+    return _described(value, 0)
+
+
 def _is_ours(cls: type[Any]) -> bool:
     return cls.__module__.startswith(_LIBRARY)
 

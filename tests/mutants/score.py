@@ -21,7 +21,7 @@ from tests.mutants.registry import Kind, Mutant
 
 LIMIT = 60.0
 WANTED = 0.95
-KINDS = ("modules", "optimizers")
+KINDS = ("modules", "optimizers", "rewards")
 
 Run = Callable[..., Report]
 
@@ -54,6 +54,11 @@ def module_runner(kind: str) -> Run:
         from eventcore.testing import check_optimizer
 
         return lambda factory, only=None, seed=0: check_optimizer(factory, only=only, seed=seed)
+    if kind == "rewards":
+        from eventcore.testing import check_reward
+        from tests.mutants.rewards import Answer
+
+        return lambda factory, only=None, seed=0: check_reward(factory, Answer, only=only, seed=seed)
     raise SystemExit(f"no such kind: {kind}; there are {', '.join(KINDS)}")
 
 
