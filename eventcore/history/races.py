@@ -7,6 +7,7 @@ recorded (`get_json`, runs with `record_reads=False`) are not seen.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -177,7 +178,7 @@ class _Finder:
     def __init__(self, state: State, possible: bool) -> None:
         self._state = state
         self._possible = possible
-        self._known: dict[str, dict[Place, _Known]] = {}
+        self._known: OrderedDict[str, dict[Place, _Known]] = OrderedDict()
         self._changes: dict[Place, _Changes] = {}
         self._before = 0  # seq of the last event that is not the introduction of a line
 
@@ -218,10 +219,10 @@ class _Finder:
         slot = self._state.slot(event.variable) if self._state.has(event.variable) else None
         if slot is None:
             return  # an object whose path was taken by another one
-        # Put behind all others: what comes first has been silent for the longest time.
-        known = self._known[event.rollout] = self._known.pop(event.rollout, None) or {}
+        known = self._known.setdefault(event.rollout, {})
+        self._known.move_to_end(event.rollout)  # what comes first has been silent for the longest time
         if len(self._known) > ALIVE:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
         for field in slot.value if event.field is None else (event.field,):
             if field in slot.value:
                 place, value = (event.variable, field), slot.value[field]
