@@ -39,13 +39,13 @@ from typing import TYPE_CHECKING, Any
 from eventcore.errors import InvalidValue, Unavailable
 from eventcore.integrations.gepa_calls import (
     RECORDS,
-    Halted,
     RecordedAdapter,
     RecordedModel,
     default_adapter,
     recorded_proposer,
 )
 from eventcore.integrations.gepa_candidates import Recorder
+from eventcore.integrations.halting import arriving
 from eventcore.integrations.sorted_sets import SortedSet
 from eventcore.replay.user_effects import random
 
@@ -119,7 +119,7 @@ def optimize(
         reflection_lm_kwargs = None
     if custom_candidate_proposer is not None and models:
         custom_candidate_proposer = recorded_proposer(custom_candidate_proposer)
-    try:
+    with arriving():
         result: GEPAResult[Any, Any] = api.optimize(
             seed_candidate, trainset, valset, wrapped, task_lm, evaluator, reflection_lm, reflection_lm_kwargs,
             seed=random("gepa").getrandbits(32) if seed is None else seed,
@@ -127,8 +127,6 @@ def optimize(
             custom_candidate_proposer=custom_candidate_proposer,
             **options,
         )  # fmt: skip
-    except Halted as halted:
-        raise halted.error from halted.error.__cause__
     return result
 
 

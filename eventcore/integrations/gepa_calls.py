@@ -10,44 +10,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eventcore.errors import (
-    BudgetExceeded,
-    Diverged,
-    InvalidValue,
-    SchemaMismatch,
-    StorageError,
-    TracingError,
-)
+from eventcore.errors import SchemaMismatch
+from eventcore.integrations.halting import Halted, halting
 from eventcore.replay.effects import Outcome, Ticket, perform, perform_now
 
 RECORDS = ("batches", "examples", "calls")
 """What an effect is, of an adapter: an evaluation, an example of it, or what the adapter itself calls."""
-
-_FATAL = (BudgetExceeded, Diverged, InvalidValue, StorageError, TracingError)
-
-
-class Halted(BaseException):
-    """Carries an error of the run past GEPA, which catches every `Exception` and goes on with its next iteration.
-
-    Attributes:
-        error: The error.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def halting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that raises errors of the run past GEPA."""
-
-    def through(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except _FATAL as error:
-            raise Halted(error) from error
-
-    return through
 
 
 @halting

@@ -9,15 +9,24 @@ stopped goes on as if it had not been.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from eventcore.history import events as e
 from eventcore.history.population import candidate_fields
-from eventcore.integrations.gepa_calls import halting
+from eventcore.integrations.halting import halting
 from eventcore.models.field import Field
 from eventcore.models.trainable import Trainable
 from eventcore.optimizers.candidates import Candidates, present_part
 from eventcore.variables import Variable
+
+T = TypeVar("T")
+
+
+@halting
+def _recorded(step: Callable[[], T]) -> T:
+    """Carry out a step of recording: GEPA passes over errors of callbacks, and not over its errors."""
+    return step()
 
 
 class GepaCandidate(Trainable):
@@ -67,8 +76,7 @@ class Recorder:
         scores = [float(score) for score in event["scores"]]
         if event["candidate_idx"] is None and scores:
             run = self.variable.run
-            moment = run.stamp()
-            logged = e.MetricLogged(*moment, "minibatch", sum(scores) / len(scores))
+            logged = e.MetricLogged(*run.stamp(), "minibatch", sum(scores) / len(scores))
             _recorded(lambda: run.record(logged, 32))
 
     def on_merge_attempted(self, event: Any) -> None:
@@ -101,7 +109,3 @@ class Recorder:
         found = None if self._best is None else self._candidates.find(self._best)
         if found is not None:
             _recorded(lambda: self._candidates.choose(*found, "best so far"))
-
-
-_recorded = halting(lambda step: step())
-"""Carries out a step of recording; GEPA, which passes over errors of callbacks, does not pass over its errors."""
