@@ -45,7 +45,9 @@ def _started(pid: int) -> str:
     """A token that tells this process from a later one with the same number; "?" if there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
+            fields = file.read().rpartition(b")")[2].split()
+        # A zombie has been killed; that its parent has not asked for it yet keeps nobody waiting.
+        return "?" if fields[0] in (b"Z", b"X") else fields[19].decode()
     except FileNotFoundError:
         if os.path.isdir("/proc/self"):
             return "?"

@@ -210,3 +210,24 @@ def test_bytes_that_are_no_seal_are_refused(meta: bytes) -> None:
     row = store.row(store.run("a").number)
     with pytest.raises(CorruptLog):
         lineage.seed_of(msgspec.structs.replace(row, meta=meta))
+
+
+def test_a_killed_process_nobody_has_waited_for_does_not_hold_its_run() -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from eventcore.history import ownership; print(ownership.describe_self(), flush=True); input()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdin is not None
+    writer = process.stdout.readline().strip()
+    assert ownership.is_alive(writer)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
+    assert not ownership.is_alive(writer)
+    process.communicate()
+    assert not ownership.is_alive(writer)
