@@ -8,7 +8,6 @@ event (the step of training, the model call, the rewards) is in `chain.py`; how 
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,25 +16,13 @@ import msgspec
 
 from eventcore.errors import CorruptLog, InvalidValue, NotFound
 from eventcore.history import events as e
-from eventcore.history import index
 from eventcore.history.alignment import NEW, matched, word_spans, words
+from eventcore.history.nodes import MISSING, Copied, Earlier, Fields, Items, Place, Written, same, value_of
 from eventcore.history.positions import tagged
-from eventcore.history.provenance import (
-    COPYING,
-    MISSING,
-    Copied,
-    Earlier,
-    Fields,
-    Items,
-    Place,
-    Provenance,
-    Written,
-    same,
-    touched,
-    value_of,
-)
+from eventcore.history.provenance import COPYING, Provenance, touched
 from eventcore.history.state import PREDICTIONS, decode_state
 from eventcore.history.timetravel import join_pointer, parse_pointer
+from eventcore.history.trail import Trail
 
 if TYPE_CHECKING:
     from eventcore.history.reading import Reader
@@ -200,7 +187,8 @@ def _slots(part: Asked) -> dict[int, _Slot]:
     low, high = part.span or (0, len(part.value))
     spans = word_spans(part.value)
     places = [at for at, (start, end) in enumerate(spans) if start < high and end > low]
-    return {at: _Slot() for at in places or ([0] if not spans else [])}
+    nearest = max((at for at, (start, _) in enumerate(spans) if start < high), default=0)  # to blanks alone
+    return {at: _Slot() for at in places or [nearest]}
 
 
 def _pieces(part: Asked, slots: dict[int, _Slot]) -> Iterator[Piece]:
@@ -220,56 +208,6 @@ def _pieces(part: Asked, slots: dict[int, _Slot]) -> Iterator[Piece]:
         yield Piece(part.pointer, part.value[start:end], (start, end), slot.seq, slot.copies)
 
 
-class _Trail:
-    """Reads one variable's events, a stretch at a time, unpacking its index once.
-
-    Where the index has no good posting, the log itself is read, as by `Reader.concerning`.
-    """
-
-    def __init__(self, reader: Reader, number: int) -> None:
-        self._reader = reader
-        self._number = number
-        self._indexed: dict[int, list[tuple[int, int, list[int] | None]]] = {}
-
-    def events(self, first: int, last: int) -> list[tuple[int, e.Event]]:
-        """Return (seq, event) from `first` to `last`, oldest first."""
-        found: list[tuple[int, e.Event]] = []
-        for part in self._reader.segments(first, last):
-            at = part.first
-            for low, high, seqs in self._chunks(part.run):
-                if high < at or low > part.last:
-                    continue
-                stop = min(high, part.last)
-                if seqs is None:
-                    found += self._scanned(at, stop)
-                else:
-                    found += self._reader.events_at(seqs[bisect_left(seqs, at) : bisect_right(seqs, stop)])
-                at = stop + 1
-            found += self._scanned(at, part.last)
-        return found
-
-    def _chunks(self, run: int) -> list[tuple[int, int, list[int] | None]]:
-        """Return (first seq, last seq, the variable's seqs) of a run's chunks; None where they must be looked for."""
-        if run not in self._indexed:
-            backend = self._reader.backend
-            seqs = index.seqs_of(backend, run, self._number)
-            own_first = self._reader._own_firsts[run]
-            self._indexed[run] = [
-                (
-                    chunk.first,
-                    chunk.last,
-                    seqs.get(chunk.last, None if self._number in chunk.variables else []),
-                )
-                for chunk in index.chunks(backend, run, own_first)
-            ]
-        return self._indexed[run]
-
-    def _scanned(self, first: int, last: int) -> Iterator[tuple[int, e.Event]]:
-        for seq, event in self._reader.events(first, last) if first <= last else ():
-            if getattr(event, "variable", None) == self._number:
-                yield seq, event
-
-
 class _Walk:
     """Goes backwards through a variable's events until every question is answered."""
 
@@ -277,16 +215,14 @@ class _Walk:
         self._reader = reader
         self._number = number
         self._kept = reader.first_stored()
-        self._trail = _Trail(reader, number)
+        self._trail = Trail(reader, number)
         self._open: dict[int, list[_Question]] = {}
         self._newest: list[int] = []
 
     def ask(self, seq: int, question: _Question) -> None:
         """Add a question about the variable as of an event; without that event the owner stays unknown."""
         if seq < self._kept:
-            for slot in question.wanted.values():
-                slot.copies = question.copies
-            return
+            return _own(question.wanted, FOLDED_AWAY, question.copies)
         if seq not in self._open:
             heapq.heappush(self._newest, -seq)
         self._open.setdefault(seq, []).append(question)
@@ -300,6 +236,10 @@ class _Walk:
     def _stretch(self, seq: int, questions: list[_Question]) -> None:
         """Answer questions as of `seq` by the events since the snapshot before it; what is older is asked again."""
         first, asked_of = self._snapshot_before(seq), 0
+        if first < self._kept:  # a bounded run in memory: what these events began with is no longer known
+            for question in questions:
+                _own(question.wanted, FOLDED_AWAY, question.copies)
+            return
         restored: e.StateRestored | None = None
         if self._reader.was_resumed:
             for at, event in tagged(self._reader, (e.StateRestored,), first, seq):

@@ -1,0 +1,272 @@
+"""Blame: which event wrote what is there, what led to it, and what happens with input that makes no sense."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+import eventcore as ec
+from eventcore.errors import InvalidValue, NotFound
+from eventcore.examples import hints
+from eventcore.history import events as e
+from eventcore.history import store as stores
+from eventcore.history.run import Run
+from tests.examples.test_hints import play
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string"},
+        "count": {"type": "integer"},
+        "notes": {"type": "array", "items": {"type": "string"}},
+        "nested": {"type": "object"},
+    },
+}
+
+
+def voice(**value: Any) -> ec.Variable:
+    return ec.Variable(
+        {"text": "one two", "count": 0, "notes": [], "nested": {}, **value}, SCHEMA, name="voice"
+    )
+
+
+@pytest.fixture
+def run(url: str) -> Iterator[Run]:
+    with stores.open(url) as store, store.run("main") as run:
+        yield run
+
+
+def owners(run: Run, pointer: str = "/text", **options: Any) -> list[tuple[Any, int]]:
+    return [(piece.value, piece.seq) for piece in run.blame("voice", pointer, **options).pieces]
+
+
+def test_words_keep_their_owners_through_updates(run: Run) -> None:
+    variable = voice()
+    declared = run.head
+    variable.update({"text": "one big two"})
+    first = run.head
+    variable.update({"text": "zero one big two"})
+    assert owners(run) == [("zero ", run.head), ("one ", declared), ("big ", first), ("two", declared)]
+    assert owners(run, at=first) == [("one ", declared), ("big ", first), ("two", declared)]
+
+
+def test_a_number_and_an_empty_list_have_owners_too(run: Run) -> None:
+    variable = voice()
+    declared = run.head
+    variable.update({"count": 1})
+    counted = run.head
+    variable.update({"count": 1})
+    assert owners(run, "/count") == [(1, counted)]
+    assert owners(run, "/notes") == [([], declared)]
+    variable["notes"].append("x")
+    variable["notes"].pop()
+    assert owners(run, "/notes") == [([], run.head)]
+
+
+def test_items_keep_their_owners_where_they_go(run: Run) -> None:
+    variable = voice()
+    variable["notes"].append("first")
+    appended = run.head
+    variable["notes"].insert(0, "second")
+    inserted = run.head
+    variable["notes"].reverse()
+    assert owners(run, "/notes") == [("first", appended), ("second", inserted)]
+    variable.update({"notes": ["second", "third", "first"]})
+    assert owners(run, "/notes") == [("second", inserted), ("third", run.head), ("first", appended)]
+
+
+def test_a_field_of_an_object_inside_is_followed(run: Run) -> None:
+    variable = voice(nested={"a": {"b": "deep water"}})
+    declared = run.head
+    variable["nested"]["a"]["b"] = "deep blue water"
+    assert owners(run, "/nested/a/b") == [("deep ", declared), ("blue ", run.head), ("water", declared)]
+
+
+def test_a_span_has_the_owners_it_has_in_the_whole(run: Run) -> None:
+    variable = voice()
+    declared = run.head
+    variable.update({"text": "one big two"})
+    assert owners(run, span=(3, 4)) == [(" ", declared)]
+    (piece,) = run.blame("voice", "/text", (5, 6)).pieces
+    assert (piece.value, piece.span, piece.seq) == ("i", (5, 6), run.head)
+    assert owners(run, span="big") == [("big", run.head)]
+
+
+def test_a_fork_blames_its_parents_events(run: Run) -> None:
+    variable = voice()
+    declared = run.head
+    variable.update({"text": "one big two"})
+    updated = run.head
+    fork = run.fork("fork", at=declared)
+    fork.record(e.VariableUpdated(*fork.stamp(), 0, {"text": "one small two"}, -1))
+    again = fork.fork("again", at=fork.head)
+    assert owners(again) == [("one ", declared), ("small ", fork.head), ("two", declared)]
+    assert owners(run) == [("one ", declared), ("big ", updated), ("two", declared)]
+
+
+def test_without_snapshots_and_without_an_index_the_owners_are_the_same(disk: str) -> None:
+    with stores.open(disk) as store, store.run("main") as run:
+        variable = voice()
+        for number in range(300):
+            variable.update({"text": f"one w{number} two"} if number % 3 else {"count": number})
+            if number % 50 == 0:
+                run.snapshot()
+        run.flush()
+        before = [run.blame("voice", at=seq).pieces for seq in (run.head, 150, 51)]
+        for seq in store.backend.snapshot_seqs(run.number):
+            store.backend.drop_snapshot(run.number, seq)
+        assert [run.blame("voice", at=seq).pieces for seq in (run.head, 150, 51)] == before
+
+
+def test_what_a_bounded_log_no_longer_has_is_said_so() -> None:
+    with stores.open("memory:", limit=200_000) as store, store.run("main") as run:
+        variable = voice()
+        noise = Random(1)
+        for _ in range(3_000):
+            variable.update({"notes": [noise.randbytes(150).hex()]})
+        run.snapshot()
+        variable.update({"count": 1})
+        run.flush()
+        assert run.first_stored > 10
+        blame = run.blame("voice")
+        assert {piece.pointer: piece.seq for piece in blame.pieces}["/text"] == 0
+        assert {piece.pointer: piece.seq for piece in blame.pieces}["/count"] == run.head
+        assert "older than the oldest event that was kept" in repr(blame)
+        assert blame.evidence(0).call is None
+
+
+# --- what led to it ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained() -> Iterator[Run]:
+    with ec.open("memory:") as store, store.run("hints", seed=7) as run:
+        ec.wait(hints.train(play, verbose=0))
+        yield run
+
+
+def test_the_chain_behind_a_word_names_call_rewards_parents_and_copies(trained: Run) -> None:
+    blame = trained.blame("hints_hinted", "/hints/0")
+    (piece,) = blame.pieces
+    origin = blame.origin(piece.seq)
+    assert (origin.kind, origin.note, origin.epoch) == ("CandidateProposed", "mutation", 0)
+    assert origin.step is not None and origin.parents[0].kind == "CandidateAdded"
+    evidence = blame.evidence(piece.seq)
+    assert evidence.call is not None and evidence.call.model == "play"
+    assert evidence.call.answer["json"]["hints"] == ["Hint 1."]
+    assert "Hint 1." not in str(evidence.call.request)
+    assert len(evidence.rewards) == 8 and all(reward in (0.0, 1.0) for _, reward in evidence.rewards)
+    kinds = [blame.origin(seq).kind for seq in piece.copies]
+    assert kinds[-1] == "CandidateAdded" and set(kinds) <= {"CandidateAdded", "CandidateChosen"}
+
+
+def test_blame_is_readable_in_a_console_and_in_a_notebook(trained: Run) -> None:
+    blame = trained.blame("state_generator_hinted", "/instructions")
+    text = repr(blame)
+    assert "VariableDeclared" in text and "epoch 0" in text and "Read with care." in text
+    page = blame._repr_html_()
+    assert page.count("<span") == len(blame.pieces) and "<script" not in page
+    assert [origin.seq for origin in blame.owners] == sorted({piece.seq for piece in blame.pieces})
+
+
+def test_a_page_escapes_what_the_log_holds(run: Run) -> None:
+    voice(text="<script>alert(1)</script> \x1b[31m")
+    page = run.blame("voice", "/text")._repr_html_()
+    assert "<script" not in page and "\x1b" not in page
+
+
+# --- why ---------------------------------------------------------------------------------------
+
+
+def test_why_tells_lineage_scores_cost_and_what_was_rejected(trained: Run) -> None:
+    why = trained.why()
+    assert [story.path.rsplit("/", 1)[-1] for story in why.variables] == [
+        "hints_hinted",
+        "state_generator_hinted",
+    ]
+    for story in why.variables:
+        value = trained.state.variables[story.path]
+        assert all(value[name] == item for name, item in story.winner.fields.items())
+        assert [step.origin.kind for step in story.lineage] == ["VariableDeclared", "CandidateProposed"]
+        assert story.lineage[-1].evidence.call is not None
+        assert story.winner.score.count and story.winner.validation.count
+        entries = [*value["best_candidates"], *value["candidates"]]
+        (entry,) = [entry for entry in entries if all(entry[n] == v for n, v in story.winner.fields.items())]
+        assert entry["evaluations"] == story.winner.score.count
+        assert entry["reward"] == pytest.approx(story.winner.score.mean)
+    scored = {event.variable for _, event in trained.events(kind="CandidateAdded") if event.equal_to < 0}  # type: ignore[attr-defined]
+    assert len(scored) == 2
+    spent = trained.cost()
+    assert not isinstance(spent, dict) and why.spending.calls == spent.calls
+    assert [epoch.epoch for epoch in why.epochs] == [0, 1, 2]
+    text = repr(why)
+    assert "tried and rejected: 3" in text and "epoch 1 step 2" in text
+    page = why._repr_html_()
+    assert "http" not in page and "<script" not in page and "<ins>" in page
+
+
+def test_why_names_the_rollouts_of_examples() -> None:
+    from eventcore.examples import intents
+
+    with ec.open("memory:") as store, store.run("intents", seed=0) as run:
+        learned = ec.wait(intents.train(1, verbose=0))
+        memory = learned.program.get_variable(name="memory_classifier")
+        (story,) = run.why(memory).variables
+        examples = memory.get_json()["examples"]
+        assert examples and [demo.value for demo in story.demos] == examples
+        _, sources = intents.winner(run, learned.program)
+        assert [demo.rollout for demo in story.demos] == [source.rollout for source in sources]
+        written = run.blame(memory, "/examples/0/outputs").pieces
+        assert {piece.seq for piece in written} == {sources[0].seq}
+        assert run.blame(memory, "/examples/0/outputs").evidence(sources[0].seq).rewards == (
+            (sources[0].rollout, sources[0].reward),
+        )
+
+
+def test_why_without_a_trainable_variable_names_what_there_is(run: Run) -> None:
+    voice()
+    with pytest.raises(NotFound, match=r"no variable of it is trainable .* name one of: voice"):
+        run.why()
+    (story,) = run.why("voice").variables
+    assert [step.origin.kind for step in story.lineage] == ["VariableDeclared"]
+
+
+def test_why_of_a_variable_nobody_evaluates_does_not_grow_with_its_history(run: Run) -> None:
+    variable = voice()
+    for number in range(200):
+        variable.update({"text": f"number {number}"})
+    (story,) = run.why("voice").variables
+    assert 10 < len(story.lineage) < 100
+    assert story.winner.fields["text"] == "number 199"
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+def test_input_that_makes_no_sense_is_refused_in_words(run: Run) -> None:
+    voice(notes=["a"])
+    with pytest.raises(NotFound, match="did you mean voice"):
+        run.blame("voise")
+    with pytest.raises(NotFound, match="there is no 'txt'; there is: 'text', 'count'"):
+        run.blame("voice", "/txt")
+    with pytest.raises(NotFound, match="no item '1'; the list has items 0 to 0"):
+        run.blame("voice", "/notes/1")
+    with pytest.raises(NotFound, match="no 'x' in a value of type str"):
+        run.blame("voice", "/text/x")
+    with pytest.raises(NotFound, match="begin with '/'"):
+        run.blame("voice", "text")
+    for span in ((0, 99), (-1, 2), (3, 3), (4, 2)):
+        with pytest.raises(InvalidValue, match="of a text of 7 characters; pass 0 <= start < end <= 7"):
+            run.blame("voice", "/text", span)
+    with pytest.raises(InvalidValue, match="is no text but int"):
+        run.blame("voice", "/count", (0, 1))
+    with pytest.raises(NotFound, match="cannot find 'three' in the text"):
+        run.blame("voice", "/text", "three")
+    for seq in (run.head + 1, -1):
+        with pytest.raises(InvalidValue, match="pass a seq from 0 to"):
+            run.blame("voice", at=seq)
+    with pytest.raises(NotFound):
+        run.blame("voice", at=0)
