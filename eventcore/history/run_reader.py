@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from eventcore.errors import InvalidValue, NotFound
@@ -349,6 +349,22 @@ class RunReader(ABC):
         before, after = self.seq(a), there.seq(b)
         found = differences(self.at(before), there.at(after), path)
         return Diff(found, f"{self.name}@{before}", f"{there.name}@{after}")
+
+    def plot(self, names: Sequence[str] | None = None, by: str | None = None, axes: Any = None) -> Any:
+        """Draw the learning curve and return matplotlib's axes. Needs matplotlib.
+
+        Args:
+            names: Which values of the logs of epochs or batches; None for the rewards.
+            by: "epoch" or "batch"; None for epochs, or batches when no epoch has ended.
+            axes: Axes to draw into, to lay several runs over each other; None for new ones.
+
+        Raises:
+            NotFound: Nothing has ended yet, or a name that is not in the logs.
+            Unavailable: matplotlib is not installed.
+        """
+        from eventcore.history.plotting import plot
+
+        return plot(self, names, by, axes)
 
     def _repr_html_(self) -> str:
         from eventcore.history.html import run_html
