@@ -52,7 +52,7 @@ class Rerun(Protocol):
         """Return the store to use instead of the one of this URL, None for that one."""
         ...
 
-    def run(self, store: Store, name: str) -> Run | None:
+    def run(self, store: Store, name: str, seed: int | None) -> Run | None:
         """Return the run to use instead of a new one, None to go on as usual."""
         ...
 

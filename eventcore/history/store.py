@@ -153,7 +153,7 @@ class Store:
                 f"cannot treat calls in doubt by {in_doubt!r}: pass one of {', '.join(IN_DOUBT)}"
             )
         rerun = rerun_here()
-        if rerun is not None and (taken := rerun.run(self, wanted)) is not None:
+        if rerun is not None and (taken := rerun.run(self, wanted, seed)) is not None:
             return self._made_current(taken, record_reads, budget)
         self._require_open("start a run in")
         row = self.backend.run(wanted)

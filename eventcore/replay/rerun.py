@@ -127,14 +127,14 @@ class RecordProcess:
             self._store = Store(open_backend(self._order.store), self._order.store)
         return self._store
 
-    def run(self, store: Store, name: str) -> Run:
+    def run(self, store: Store, name: str, seed: int | None) -> Run:
         """Start a run, whether it is to be resumed or not."""
         self._opened.append(name)
-        return self.open("").start(name)
+        return self.open("").start(name, seed)
 
     def default_run(self) -> Run:
         """The run of a script that opens none is recorded like any other."""
-        return self.run(self.open(""), DEFAULT)
+        return self.run(self.open(""), DEFAULT, None)
 
     def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
         """Forks are made as usual."""
@@ -162,7 +162,7 @@ class GoOnProcess:
         """Every store is its own."""
         return None
 
-    def run(self, store: Store, name: str) -> Run | None:
+    def run(self, store: Store, name: str, seed: int | None) -> Run | None:
         """The first run of the store is the one ordered, whatever the script calls it."""
         if self._done or canonical_url(store.url) != canonical_url(self._order.store):
             return None
@@ -204,7 +204,7 @@ class ReplayProcess:
         """Every store the script opens is the recorded one."""
         return self.store()
 
-    def run(self, store: Store, name: str) -> Run:
+    def run(self, store: Store, name: str, seed: int | None) -> Run:
         """Return the run to compare with; a run that was never recorded lives in memory."""
         self.found.opened.append(name)
         wanted = self.order.run
@@ -212,11 +212,11 @@ class ReplayProcess:
             return self._compared(wanted, 0)
         if name in self.store():
             return self._compared(name, 0)
-        return Store(open_backend("memory:"), "memory:").start(name)
+        return Store(open_backend("memory:"), "memory:").start(name, seed)
 
     def default_run(self) -> Run | None:
         """The run of a script that opens none."""
-        return self.run(self.store(), DEFAULT) if DEFAULT in self.store() else None
+        return self.run(self.store(), DEFAULT, None) if DEFAULT in self.store() else None
 
     def _stands_for(self, name: str, wanted: str) -> bool:
         """Whether the wanted run is what a script got that asked for `name`: numbered, or a fork."""
