@@ -161,7 +161,7 @@ def _started(job: Mapping[str, Any]) -> int:
 def serve() -> None:
     """Answer jobs, one a line, until there are no more."""
     import eventcore.backends.lmdb
-    import eventcore.backends.sqlite
+    import eventcore.backends.sqlite  # noqa: F401
     import tests.replay.training  # noqa: F401  imported before any fork
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the forks
