@@ -21,6 +21,22 @@ SEED = {"first instruction": "Say 0.", "second instruction": "Say 0.", "third": 
 EXAMPLES = [{"input": f"question {n}", "answer": str(n % 5), "additional_context": {}} for n in range(12)]
 
 
+class Named:
+    """A data loader whose examples go by names."""
+
+    def __init__(self, examples: list[dict[str, Any]]) -> None:
+        self.examples = {f"{example['input']}?": example for example in examples}
+
+    def all_ids(self) -> list[str]:
+        return list(self.examples)
+
+    def fetch(self, ids: Any) -> list[dict[str, Any]]:
+        return [self.examples[name] for name in ids]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
 def digit(*parts: str) -> int:
     """A number from 0 to 9 that depends on the texts alone."""
     return hashlib.blake2b("|".join(parts).encode(), digest_size=2).digest()[0] % 10
@@ -111,14 +127,14 @@ def main() -> None:
     given = arguments()
     fakes = Fakes(given.calls, given.kill_before or given.kill_after, bool(given.kill_after))
     settings: dict[str, Any] = {
-        "seed_candidate": SEED, "trainset": EXAMPLES, "valset": EXAMPLES[:8], "adapter": ToyAdapter(fakes),
+        "seed_candidate": SEED, "trainset": EXAMPLES, "valset": Named(EXAMPLES[:8]), "adapter": ToyAdapter(fakes),
         "reflection_lm": fakes.reflect, "max_metric_calls": given.metric_calls, "use_merge": True, "logger": Quiet(),
         "skip_perfect_score": False,
     }  # fmt: skip
     if given.unaided:
         from gepa.api import optimize as unaided
 
-        result = unaided(**settings, seed=7)
+        result = unaided(**settings, seed=7, run_dir=given.store)
         print(json.dumps({"best": result.best_candidate, "candidates": result.candidates}))
         return
     from eventcore.integrations.gepa import optimize
