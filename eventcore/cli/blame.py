@@ -65,7 +65,9 @@ def blame(
             raise click.UsageError("--span and --text both say which words: leave one out")
         found = run.blame(variable, pointer, _span(span) if span is not None else text, at)
         if page is not None:
-            write_page(page, f"Blame of {found.variable}{found.pointer}", found._repr_html_())
+            from eventcore.history.blame_view import blame_html
+
+            write_page(page, f"Blame of {found.variable}{found.pointer}", blame_html(found))
             click.echo(f"wrote {page}")
         elif as_json:
             print_json(_document(found))

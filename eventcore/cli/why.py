@@ -43,7 +43,9 @@ def why(
             name, variable = None, name
         found = chosen_run(opened, name).why(variable, at)
         if page is not None:
-            write_page(page, f"Why: run {found.run}", found._repr_html_())
+            from eventcore.history.why_page import why_html
+
+            write_page(page, f"Why: run {found.run}", why_html(found))
             click.echo(f"wrote {page}")
         elif as_json:
             print_json(_document(found))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from eventcore.history import events as e
 from eventcore.history import index
-from eventcore.history.reading import Reader
+from eventcore.history.reading import MAX_SEQ, Reader
 
 
 class Trail:
@@ -43,7 +43,7 @@ class Trail:
         if run not in self._indexed:
             backend = self._reader.backend
             seqs = index.seqs_of(backend, run, self._number)
-            own_first = self._reader._own_firsts[run]
+            own_first = next(part.first for part in self._reader.segments(1, MAX_SEQ) if part.run == run)
             self._indexed[run] = [
                 (
                     chunk.first,

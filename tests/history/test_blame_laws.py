@@ -12,7 +12,6 @@ import copy
 from random import Random
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,7 +136,8 @@ class Gardener:
         return self.run.state.variables["v"]
 
     def record(self, kind: type[e.Event], *fields: Any) -> int:
-        seq = self.run.record(kind(*self.run.stamp(), 0, *copy.deepcopy(fields)))
+        make: Any = kind
+        seq = self.run.record(make(*self.run.stamp(), 0, *copy.deepcopy(fields)))
         self.sow(seq)
         return seq
 

@@ -1,0 +1,110 @@
+"""`eventcore blame`: lines, chains, JSON, a page; and arguments that make no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import eventcore as ec
+from eventcore.examples import hints
+from tests.cli.stores import call, call_json, make_store, spawn
+from tests.examples.test_hints import play
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return make_store(tmp_path / "runs.lmdb")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trained") / "runs.lmdb"
+    with ec.open(path) as store, store.run("hints", seed=7):
+        ec.wait(hints.train(play, verbose=0))
+    return path
+
+
+def test_words_are_printed_with_their_events(store: Path) -> None:
+    result = call("blame", store, "main", "voice", "/persona")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("voice/persona at seq ")
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["3", "VariableDeclared"], ["5", "VariableUpdated"], ["3", "VariableDeclared"],
+    ]  # fmt: skip
+    assert '"whispers to "' in lines[2]
+
+
+def test_a_span_and_words_narrow_it(store: Path) -> None:
+    by_words = call_json("blame", store, "main", "voice", "/persona", "--text", "whispers")
+    assert [(piece["value"], piece["seq"]) for piece in by_words["pieces"]] == [("whispers", 5)]
+    start, end = by_words["pieces"][0]["span"]
+    by_span = call_json("blame", store, "main", "voice", "/persona", "--span", f"{start}:{end}")
+    assert by_span == by_words
+    earlier = call_json("blame", store, "main", "voice", "/persona", "--at", "3")
+    assert [piece["seq"] for piece in earlier["pieces"]] == [3]
+
+
+def test_a_fork_is_blamed_and_what_it_holds_cannot_harm_a_terminal(store: Path) -> None:
+    result = call("blame", store, "other", "voice", "/persona")
+    assert "EditedFromOutside (by hand)" in result.stdout
+    assert "\x1b" not in result.stdout and "u001b[31mred" in result.stdout
+
+
+def test_the_chain_is_printed(trained: Path) -> None:
+    result = call("blame", trained, "hints_hinted", "/hints/0")
+    assert result.exit_code == 0, result.stderr
+    for words in (
+        "CandidateProposed (mutation) epoch 0", "model call", "answered", "Hint 1.", "was shown   8 rollouts",
+        "made of", "copied by", "and 4 more",
+    ):  # fmt: skip
+        assert words in result.stdout
+    everything = call("blame", trained, "hints_hinted", "/hints/0", "--all").stdout
+    assert "and 4 more" not in everything and "Write a better version" in everything
+    (owner,) = call_json("blame", trained, "hints_hinted", "/hints/0")["owners"]
+    assert owner["call"]["model"] == "play" and len(owner["rewards"]) == 8
+
+
+def test_a_page_stands_alone(trained: Path, tmp_path: Path) -> None:
+    page = tmp_path / "blame.html"
+    result = call("blame", trained, "state_generator_hinted", "--html", page)
+    assert result.stdout == f"wrote {page}\n"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and "http" not in text and "<script" not in text
+    assert "Read with care." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["main", "vioce"], "did you mean voice"),
+        (["main", "voice", "/personal"], "there is: 'persona', 'count', 'notes'"),
+        (["main", "voice", "/notes/5"], "the list has items 0 to 0"),
+        (["main", "voice", "/persona", "--span", "0:999"], "pass 0 <= start < end <="),
+        (["main", "voice", "/persona", "--span", "abc"], "pass START:END"),
+        (["main", "voice", "/count", "--span", "0:1"], "is no text but int"),
+        (["main", "voice", "/persona", "--text", "nowhere"], "cannot find 'nowhere'"),
+        (["main", "voice", "/persona", "--text", "a", "--span", "0:1"], "leave one out"),
+        (["main", "voice", "--at", "999"], "pass a seq from 0 to"),
+        (["main", "voice", "--at", "-1"], "pass a seq from 0 to"),
+        (["main", "voice", "--at", "0"], "cannot find variable 'voice'"),
+        (["main", "voice", "--at", "nolabel"], "cannot find label 'nolabel'"),
+        (["nosuch", "voice"], "nosuch"),
+        (["voice"], "name one of: main, other"),
+        ([], "blame takes STORE"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_in_one_line(
+    store: Path, arguments: list[str], said: str
+) -> None:
+    result = call("blame", store, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_pipe_that_closes_early_is_no_error(store: Path) -> None:
+    result = spawn("blame", store, "main", "voice")
+    assert result.returncode == 0
+    piped = spawn("blame", store, "main", "voice", "--json")
+    assert piped.returncode == 0 and piped.stderr == ""

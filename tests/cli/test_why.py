@@ -1,0 +1,67 @@
+"""`eventcore why`: text, JSON and one page for what a training ended with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import eventcore as ec
+from eventcore.examples import hints
+from tests.cli.stores import call, call_json, make_store
+from tests.examples.test_hints import play
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trained") / "runs.lmdb"
+    with ec.open(path) as store, store.run("hints", seed=7):
+        ec.wait(hints.train(play, verbose=0))
+    return path
+
+
+def test_the_story_is_printed(trained: Path) -> None:
+    result = call("why", trained)
+    assert result.exit_code == 0, result.stderr
+    for words in (
+        "epoch 2 (ended at", "lineage", "over 12 rollouts, reward ", "from model call", "shown 8 rollouts",
+        "Read with care.+}", "tried and rejected: ", "cost of each step", "epoch 2 step 2",
+    ):  # fmt: skip
+        assert words in result.stdout
+    alone = call("why", trained, "hints", "hints_hinted").stdout
+    assert alone == call("why", trained, "hints_hinted").stdout
+    assert "state_generator" not in alone
+
+
+def test_it_is_told_as_of_any_place(trained: Path) -> None:
+    early = call_json("why", trained, "hints", "--at", "epoch:0/step:0")
+    assert early["epochs"] == [] and len(early["variables"]) == 2
+    whole = call_json("why", trained)
+    assert [epoch["epoch"] for epoch in whole["epochs"]] == [0, 1, 2]
+    assert whole["spent"]["calls"] > early["spent"]["calls"]
+    story = next(
+        story for story in whole["variables"] if story["variable"].endswith("state_generator_hinted")
+    )
+    assert story["validated"] > 0 and story["evaluations"] > 0 and story["rejected"]
+    kinds = [step["kind"] for step in story["lineage"]]
+    assert kinds[0] == "VariableDeclared" and set(kinds[1:]) == {"CandidateProposed"}
+
+
+def test_one_page_stands_alone(trained: Path, tmp_path: Path) -> None:
+    page = tmp_path / "why.html"
+    result = call("why", trained, "--html", page)
+    assert result.stdout == f"wrote {page}\n"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and "<script" not in text and "src=" not in text
+    for words in ("Lineage", "Tried and rejected", "Cost of each step", "Read with care.</ins>"):
+        assert words in text
+
+
+def test_a_run_without_trained_variables_is_refused_with_what_there_is(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "runs.lmdb")
+    result = call("why", store, "main")
+    assert result.exit_code == 2 and "name one of: voice" in result.stderr
+    assert call("why", store, "main", "voice").exit_code == 0
+    assert call("why", store, "main", "vioce").exit_code == 2
+    assert call("why", store, "main", "voice", "more").exit_code == 2
+    assert call("why", store, "main", "voice", "--at", "99").exit_code == 2
