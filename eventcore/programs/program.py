@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.history import events
 from eventcore.history.values import copy_json
+from eventcore.modules.calling import call_module
 from eventcore.modules.internals import core_of, ready_core
 from eventcore.modules.module import Module
 from eventcore.modules.picking import pick
@@ -140,6 +141,13 @@ class Program(Trained, Module):
         return [] if self._graph is None else self._graph.output_names()
 
     # --- calling -------------------------------------------------------------------------------
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the program; symbolic inputs add the call to a graph."""
+        if self._apart is None:
+            return await call_module(self, args, kwargs)
+        with self.at_home():
+            return await call_module(self, args, kwargs)
 
     async def call(self, *args: Any, **kwargs: Any) -> Any:
         """Run the graph; a class without one overrides this."""

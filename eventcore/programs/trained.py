@@ -7,9 +7,13 @@ a program that is only called never loads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from eventcore.history.scope import in_run, scope
+
 if TYPE_CHECKING:
+    from eventcore.history.run import Run
     from eventcore.training.trainer import Trainer
 
 
@@ -17,6 +21,16 @@ class Trained:
     """What a program can do besides being called."""
 
     _own_trainer: Trainer | None = None
+    _apart: Run | None = None
+
+    def live_apart(self, run: Run) -> None:
+        """Let everything this program does be recorded in `run`, whatever run is current: a look into the past."""
+        object.__setattr__(self, "_apart", run)
+
+    def at_home(self) -> AbstractContextManager[Any]:
+        """Where its events go: nothing changes for a program that lives in the current run."""
+        home = self._apart
+        return nullcontext() if home is None or scope().run is home else in_run(home)
 
     @property
     def trainer(self) -> Trainer:
@@ -84,7 +98,8 @@ class Trained:
         Raises:
             InvalidValue: An unknown name (the message lists the known ones), or rewards that do not fit the outputs.
         """
-        self.trainer.compile(optimizer, reward, reward_weights, metrics, run_eagerly, steps_per_execution)
+        with self.at_home():
+            self.trainer.compile(optimizer, reward, reward_weights, metrics, run_eagerly, steps_per_execution)
 
     async def fit(
         self,
@@ -133,10 +148,11 @@ class Trained:
             InvalidValue: Not compiled, no examples, or arguments that cannot be; nothing was called then.
             TrainingFailed: Every example failed; the first cause is chained.
         """
-        return await self.trainer.fit(
-            x, y, batch_size, minibatch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle,
-            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq, **options,
-        )  # fmt: skip
+        with self.at_home():
+            return await self.trainer.fit(
+                x, y, batch_size, minibatch_size, epochs, verbose, callbacks, validation_split, validation_data,
+                shuffle, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq, **options,
+            )  # fmt: skip
 
     async def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Return mean reward and metrics over examples, without training.
@@ -146,7 +162,8 @@ class Trained:
             y: As in `fit`.
             **options: `batch_size` (32), `verbose`, `steps`, `callbacks`, `return_dict` (True), `max_concurrency`.
         """
-        return await self.trainer.evaluate(x, y, **options)
+        with self.at_home():
+            return await self.trainer.evaluate(x, y, **options)
 
     async def predict(self, x: Any, **options: Any) -> Any:
         """Return the outputs for examples, in their order; None for one that failed.
@@ -155,7 +172,8 @@ class Trained:
             x: As in `fit`.
             **options: `batch_size`, `verbose`, `steps`, `callbacks`, `max_concurrency`.
         """
-        return await self.trainer.predict(x, **options)
+        with self.at_home():
+            return await self.trainer.predict(x, **options)
 
     async def train_on_batch(self, step: int, x: Any, y: Any = None, **options: Any) -> Any:
         """Do one step of training on one batch; returns its reward and metrics.
@@ -166,27 +184,33 @@ class Trained:
             y: Targets of the batch.
             **options: `val_x`, `val_y`, `return_dict`.
         """
-        return await self.trainer.train_on_batch(step, x, y, **options)
+        with self.at_home():
+            return await self.trainer.train_on_batch(step, x, y, **options)
 
     async def test_on_batch(self, x: Any, y: Any = None, **options: Any) -> Any:
         """Score one batch; `return_dict` and `y_pred` as options."""
-        return await self.trainer.test_on_batch(x, y, **options)
+        with self.at_home():
+            return await self.trainer.test_on_batch(x, y, **options)
 
     async def predict_on_batch(self, x: Any, training: bool = False) -> list[Any]:
         """Return the outputs for one batch, None for an example that failed."""
-        return await self.trainer.predict_on_batch(x, training)
+        with self.at_home():
+            return await self.trainer.predict_on_batch(x, training)
 
     async def compute_reward(self, x: Any, y: Any, y_pred: Any, training: bool = True) -> list[float | None]:
         """Return the rewards of predictions, None where one cannot be scored."""
-        return await self.trainer.compute_reward(x, y, y_pred, training)
+        with self.at_home():
+            return await self.trainer.compute_reward(x, y, y_pred, training)
 
     async def compute_metrics(self, x: Any, y: Any, y_pred: Any) -> dict[str, float]:
         """Update the metrics with predictions and return their values."""
-        return await self.trainer.compute_metrics(x, y, y_pred)
+        with self.at_home():
+            return await self.trainer.compute_metrics(x, y, y_pred)
 
     def reset_metrics(self) -> None:
         """Empty all metrics."""
-        self.trainer.measures.reset()
+        with self.at_home():
+            self.trainer.measures.reset()
 
     def get_compile_config(self) -> dict[str, Any]:
         """Return what `compile` was given."""

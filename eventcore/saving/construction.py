@@ -21,6 +21,7 @@ from eventcore.modules.calling import settle
 from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
 from eventcore.modules.ownership import modules_below
+from eventcore.programs.program import Program
 from eventcore.saving.comparison import same_structure
 from eventcore.saving.memory_runs import run_in_memory
 from eventcore.saving.program_record import SavedProgram, place_of, saved_variables, variables_of
@@ -233,7 +234,10 @@ def program_from_run(
     if run.writable and at is None:
         return build(saved, run, custom_objects)
     copy = _copy_in_memory(run, run.head if at is None else run.seq(at))
-    return build(saved, copy, custom_objects, Stay(always=True))
+    program = build(saved, copy, custom_objects, Stay(always=True))
+    if isinstance(program, Program):
+        program.live_apart(copy)
+    return program
 
 
 def _copy_in_memory(run: Run, seq: int) -> Run:
