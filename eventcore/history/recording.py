@@ -421,6 +421,8 @@ class RecordingRun(RunReader):
         log = self._writing_log()
         log.require_fit(0)
         self.flush()
+        if self.replaying is not None:
+            return self.head  # the log is further than the live state
         with log.lock:
             log.offer_snapshot(encode_state(self.live))
             self._snapshot_at = log.grown

@@ -105,6 +105,7 @@ class Store:
         self._backend = backend
         self._committer = Committer(os.path.basename(url) or "store")
         self._runs: dict[int, Run] = {}
+        self._unnamed_forks: dict[str, int] = {}
         self._closed = False
         self._pid = os.getpid()
         self._after_close: Backend | None = None
@@ -263,15 +264,27 @@ class Store:
         if rerun is not None and (taken := rerun.fork(parent, name, at)) is not None:
             return taken
         self._require_open("fork a run of")
-        if name is not None and (row := self.backend.run(name)) is not None:
+        wanted = name if name is not None else self._fork_name(parent)
+        # Code that is run again comes to the forks it made before.
+        resume = resume or parent.replaying is not None
+        if (name is not None or resume) and (row := self.backend.run(wanted)) is not None:
             return self._same_fork(row, parent, at, resume)
         seed = lineage.seed_of(self.row(parent.number))
-        wanted = name if name is not None else f"{parent.name}-fork"
         row = self._create(wanted, seed, parent.number, at)
         fork = self.opened(row, Reader(self.backend, row.id).state_at(row.head))
         pinned = {"run": parent.number, "name": parent.name, "from": at, "head": parent.head}
         fork.record_start(resumed=False, **({"reuse": pinned} if reuse else {}))
         return fork
+
+    def _same_place(self, parent: Run, forked_at: int, at: int) -> bool:
+        """Whether the parent's own code did nothing between two seqs: openings are from outside."""
+        between = parent.reader().events(min(forked_at, at) + 1, max(forked_at, at))
+        return all(isinstance(event, (e.RunStarted, e.LabelSet, e.EditedFromOutside)) for _, event in between)
+
+    def _fork_name(self, parent: Run) -> str:
+        """Name of the next fork this process makes without a name: the same again when the code is run again."""
+        count = self._unnamed_forks[parent.name] = self._unnamed_forks.get(parent.name, 0) + 1
+        return f"{parent.name}-fork" if count == 1 else f"{parent.name}-fork-{count}"
 
     def _same_fork(self, row: RunRow, parent: Run, at: int, resume: bool) -> Run:
         """Resume the fork that has the wanted name, if it is the one that is meant."""
@@ -279,7 +292,7 @@ class Store:
             raise DuplicateName(
                 f"cannot fork to {row.name!r} in {self.url}: the name is taken; choose another, or pass resume=True"
             )
-        if (row.parent, row.forked_at) != (parent.number, at):
+        if row.parent != parent.number or not self._same_place(parent, row.forked_at, at):
             raise DuplicateName(
                 f"cannot resume {row.name!r} as a fork of run {parent.name!r} at {at}: it is something else; "
                 "choose another name"

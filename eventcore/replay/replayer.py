@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from eventcore.replay.effects import Effect
     from eventcore.replay.waiting import OutcomeEvent, Wait
 
-FROM_OUTSIDE = (e.RunStarted, e.SourceSeen, e.LabelSet, e.EditedFromOutside, e.StateRestored)
+FROM_OUTSIDE = (e.RunStarted, e.LabelSet, e.EditedFromOutside, e.StateRestored)
 """Events that are not the code's own doing."""
+
+PASSED_OVER = (e.FieldRead, e.SourceSeen)
+"""Events that need not come again: reads, and lines of code, which move when code is edited."""
 
 OUTCOMES = (e.EffectCompleted, e.EffectFailed, e.EffectReused)
 
@@ -220,7 +223,7 @@ class Replayer:
     # --- what is recorded --------------------------------------------------------------------------
 
     def _peek(self, reads: bool = False) -> tuple[int, e.Event] | None:
-        """The next recorded event, None at the end; reads are passed over unless asked for."""
+        """The next recorded event, None at the end; reads and lines of code are passed over unless asked for."""
         while True:
             if not self._coming:
                 found = next(self._source, None)
@@ -228,9 +231,9 @@ class Replayer:
                     return None
                 self._coming.append(found)
             coming = self._coming[0]
-            if reads or not isinstance(coming[1], e.FieldRead):
+            if reads or not isinstance(coming[1], PASSED_OVER):
                 return coming
-            self.missing_reads += 1
+            self.missing_reads += isinstance(coming[1], e.FieldRead)
             self._consumed(coming[1])
 
     def _consumed(self, event: e.Event) -> int:
