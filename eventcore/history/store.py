@@ -25,6 +25,7 @@ from eventcore.errors import (
     StoreClosed,
     StoreReadOnly,
 )
+from eventcore.history import events as e
 from eventcore.history import index, lineage
 from eventcore.history.backend import Backend, RunRow, SupportsBackup
 from eventcore.history.costs import limits_of

@@ -61,6 +61,11 @@ def test_a_fork_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
     ec.clear_session()
     with ec.open(tmp_path / "runs.lmdb") as store:
         assert script(store, 5, ("a", "b")) == whole
+        heads_then = heads(store)
+    ec.clear_session()
+    with ec.open(tmp_path / "runs.lmdb") as store:
+        assert script(store, 5, ("a", "b")) == whole
+        assert heads(store) == heads_then
 
 
 def script_that_dies(store: Any) -> None:
@@ -81,7 +86,7 @@ def test_a_taken_name_is_refused_where_nothing_is_run_again(tmp_path: Path) -> N
     with ec.open(tmp_path / "runs.lmdb") as store:
         run = store.run("trunk")
         run.fork("taken").close()
-        with pytest.raises(DuplicateName, match="'taken'.*resume=True"):
+        with pytest.raises(DuplicateName, match=r"'taken'.*resume=True"):
             run.fork("taken")
 
 
