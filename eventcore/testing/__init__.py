@@ -5,6 +5,7 @@ One line each for authors of modules, optimizers, rewards and backends:
     ec.testing.check_module(MyModule, inputs=MyInput)
     ec.testing.check_optimizer(MyOptimizer)
     ec.testing.check_reward(MyReward, MyAnswer)
+    ec.testing.check_backend(lambda place: f"mine:{place}")
 
 Names are imported from their homes when they are first used: the checks and machines need hypothesis, the
 conformance suite of backends needs pytest; both are in the extra `testing`.
@@ -18,6 +19,8 @@ from typing import Any as _Any
 
 if TYPE_CHECKING:
     from eventcore.testing import strategies as strategies
+    from eventcore.testing.backend_checks import backend_checks_of as backend_checks_of
+    from eventcore.testing.backend_checks import check_backend as check_backend
     from eventcore.testing.checks import Check as Check
     from eventcore.testing.checks import CheckFailed as CheckFailed
     from eventcore.testing.checks import ChecksFailed as ChecksFailed
@@ -37,6 +40,8 @@ _HOMES = {
     "ChecksFailed": "checks",
     "FakeLanguageModel": "fake_model",
     "Report": "checks",
+    "backend_checks_of": "backend_checks",
+    "check_backend": "backend_checks",
     "check_module": "modules",
     "check_optimizer": "optimizers",
     "check_reward": "rewards",
@@ -52,6 +57,8 @@ __all__ = [
     "ChecksFailed",
     "FakeLanguageModel",
     "Report",
+    "backend_checks_of",
+    "check_backend",
     "check_module",
     "check_optimizer",
     "check_reward",

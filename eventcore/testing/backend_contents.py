@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -233,7 +234,8 @@ class ContentsConformance(BackendUnderTest):
                     mine.append(True)
                 except ConcurrentAppend:
                     mine.append(False)
-                    while backend.head(run) < seq:
+                    until = time.monotonic() + 20
+                    while backend.head(run) < seq and time.monotonic() < until:
                         pass
 
         threads = [threading.Thread(target=race, args=(mine, 20 + i)) for i, mine in enumerate(outcomes)]

@@ -21,7 +21,7 @@ from tests.mutants.registry import Kind, Mutant
 
 LIMIT = 60.0
 WANTED = 0.95
-KINDS = ("modules", "optimizers", "rewards")
+KINDS = ("modules", "optimizers", "rewards", "backends")
 
 Run = Callable[..., Report]
 
@@ -59,6 +59,10 @@ def module_runner(kind: str) -> Run:
         from tests.mutants.rewards import Answer
 
         return lambda factory, only=None, seed=0: check_reward(factory, Answer, only=only, seed=seed)
+    if kind == "backends":
+        from eventcore.testing import check_backend
+
+        return lambda factory, only=None, seed=0: check_backend(factory, only=only, seed=seed)
     raise SystemExit(f"no such kind: {kind}; there are {', '.join(KINDS)}")
 
 

@@ -1,0 +1,433 @@
+"""`check_backend`: the whole contract of storage, checked in one line.
+
+    ec.testing.check_backend(lambda place: f"mine:{place}")
+
+Every test of the conformance suite is one check, and beside them stand random histories against a model of plain
+dicts, processes that are killed, processes that race, a disk that is full, and system calls that are counted. What
+a backend cannot do (outlive its process, open twice) is found out and left out by name. Power cuts are not here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from eventcore.backends.wrappers import Faulty
+from eventcore.errors import EventcoreError
+from eventcore.history.backend import Backend
+from eventcore.history.urls import open_backend
+from eventcore.testing.backend_base import ALL, block
+from eventcore.testing.backend_child import command, start
+from eventcore.testing.backend_machine import BackendMachine
+from eventcore.testing.backends import BackendConformance
+from eventcore.testing.checks import (
+    BoundCheck,
+    Check,
+    CheckFailed,
+    DoesNotApply,
+    Expected,
+    Report,
+    Tally,
+    bound,
+    run_checks,
+)
+from eventcore.testing.elsewhere import importable
+
+UrlFactory = Any
+"""f(place) -> URL, or a backend class with `open(place, **options)`. A place is a path where nothing is yet."""
+
+PATIENCE = 60.0
+"""Seconds a process may take."""
+
+
+class BackendSubject:
+    """What the checks of backends are about.
+
+    Args:
+        factory: Gives the URL of a store at a place, or is the class of the backend.
+        number: Decides what is drawn, and when processes are killed.
+    """
+
+    def __init__(self, factory: UrlFactory, number: int = 0) -> None:
+        self.factory = factory
+        self.number = number
+        self.is_class = hasattr(factory, "open")
+
+    @property
+    def name(self) -> str:
+        """What is checked, in words."""
+        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+
+    def open(self, place: str, **options: Any) -> Backend:
+        """Open the store at a place."""
+        if self.is_class:
+            backend: Backend = self.factory.open(place, **options)
+            return backend
+        return open_backend(self.factory(place), **options)
+
+    def opener(self, place: str) -> dict[str, Any]:
+        """Return what lets another process open the store at a place.
+
+        Raises:
+            DoesNotApply: It cannot be: the store is gone with its process, or its class cannot be imported.
+        """
+        backend = self.open(place)
+        durable = backend.durable
+        backend.close()
+        if not durable:
+            raise DoesNotApply("the backend says that it is not durable")
+        if not self.is_class:
+            return {"url": self.factory(place)}
+        where = importable(self.factory)
+        if where is None:
+            raise DoesNotApply("the class cannot be imported by name, so no other process can open the store")
+        return {"module": where[0], "name": where[1], "place": place}
+
+
+@contextmanager
+def folder() -> Generator[Path]:
+    """A folder that is gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="eventcore-check-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# --- the conformance suite, test by test -----------------------------------------------------------
+
+
+def _suite(subject: BackendSubject, opened: list[Faulty]) -> BackendConformance:
+    suite = BackendConformance()
+
+    def open_counted(place: str, **options: Any) -> Backend:
+        backend = Faulty(subject.open(place, **options))
+        opened.append(backend)
+        return backend
+
+    suite.open = open_counted  # type: ignore[method-assign]
+    suite.can_open_read_only, suite.can_open_twice = _abilities(subject)
+    return suite
+
+
+def _abilities(subject: BackendSubject) -> tuple[bool, bool]:
+    """Find out whether a store opens for reading only, and whether it opens twice."""
+    with folder() as path:
+        place = str(path / "store")
+        first = subject.open(place)
+        found: list[bool] = []
+        for options in ({"read_only": True}, {}):
+            try:
+                subject.open(place, **options).close()
+                found.append(True)
+            except (EventcoreError, TypeError):
+                found.append(False)
+        first.close()
+    return found[0], found[1]
+
+
+def _conformance(name: str) -> Callable[[BackendSubject, Tally], None]:
+    def run(subject: BackendSubject, tally: Tally) -> None:
+        opened: list[Faulty] = []
+        suite = _suite(subject, opened)
+        test = getattr(suite, name)
+        with folder() as path:
+            given: dict[str, Any] = {"tmp_path": path}
+            try:
+                if "backend" in inspect.signature(test).parameters:
+                    given["backend"] = suite.open(suite.place(path))
+                wanted = {
+                    key: value for key, value in given.items() if key in inspect.signature(test).parameters
+                }
+                test(**wanted)
+            except pytest.skip.Exception as reason:
+                raise DoesNotApply(str(reason)) from None
+            except pytest.fail.Exception as failure:
+                raise CheckFailed(f"{failure} ({_line_of(failure)})") from failure
+            except AssertionError as failure:
+                raise CheckFailed(f"{_line_of(failure)} {failure}".strip()) from failure
+            finally:
+                _close_all(opened)
+            tally.count(sum(sum(backend.calls.values()) for backend in opened))
+
+    return run
+
+
+def _line_of(failure: BaseException) -> str:
+    """Return the line of the suite that failed."""
+    frames = [frame for frame in traceback.extract_tb(failure.__traceback__) if "backend_" in frame.filename]
+    return (frames[-1].line or "") if frames else ""
+
+
+def _close_all(opened: list[Faulty]) -> None:
+    for backend in opened:
+        try:
+            backend.close()
+        except EventcoreError:
+            pass
+
+
+# --- histories and processes -----------------------------------------------------------------------
+
+
+def random_histories(subject: BackendSubject, tally: Tally) -> None:
+    """Drive it through random histories beside a model of plain dicts."""
+    opened: list[Faulty] = []
+
+    class Machine(BackendMachine):
+        def open(self, place: str) -> Backend:
+            opened.append(Faulty(subject.open(place)))
+            return opened[-1]
+
+    try:
+        run_state_machine_as_test(
+            seed(subject.number)(Machine),
+            settings=settings(
+                max_examples=30,
+                stateful_step_count=30,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except AssertionError as failure:
+        program = "\n".join(getattr(failure, "__notes__", []))
+        raise CheckFailed(f"{_line_of(failure)} {failure}\n{program}".strip()) from failure
+    finally:
+        _close_all(opened)
+    tally.count(sum(sum(backend.calls.values()) for backend in opened))
+
+
+def a_kill_loses_nothing_acknowledged(subject: BackendSubject, tally: Tally) -> None:
+    """Kill writing processes, and look for what they said was acknowledged."""
+    rng = random.Random(subject.number)
+    with folder() as path:
+        place = str(path / "store")
+        opener = subject.opener(place)
+        acknowledged = 0
+        for _ in range(3):
+            child = start({"action": "write", "opener": opener})
+            assert child.stdout is not None
+            wanted = acknowledged + rng.randint(3, 40)
+            for line in child.stdout:
+                if line.startswith("acknowledged"):
+                    acknowledged = int(line.split()[1])
+                    if acknowledged >= wanted:
+                        break
+            child.send_signal(signal.SIGKILL)
+            rest, errors = child.communicate(timeout=PATIENCE)
+            told = [int(line.split()[1]) for line in rest.splitlines() if line.startswith("acknowledged ")]
+            acknowledged = max([acknowledged, *told])
+            if not acknowledged:
+                tally.fail(f"the writing process acknowledged nothing:\n{errors}")
+            _judge_blocks(subject, place, acknowledged, tally)
+
+
+def _judge_blocks(subject: BackendSubject, place: str, acknowledged: int, tally: Tally) -> None:
+    """Hold the store against what was acknowledged: every block there, whole, in order, nothing between."""
+    backend = subject.open(place)
+    try:
+        row = backend.run("main")
+        tally.require(row is not None, "the run itself is gone")
+        assert row is not None
+        found = list(backend.blocks(row.id, 1, ALL))
+        tally.require(
+            len(found) >= acknowledged and row.head >= acknowledged,
+            f"{acknowledged} blocks were acknowledged; {len(found)} are there, and the head is {row.head}",
+        )
+        for seq, mine in enumerate(found, start=1):
+            size = 60_000 if len(mine.data) == 60_000 else 10 + seq * 37 % 5000
+            tally.require(mine == block(seq, seq, size), f"block {seq} is not what was appended")
+        problems = list(backend.problems())
+        tally.require(not problems, f"the store says it is damaged: {problems[:1]}")
+    finally:
+        backend.close()
+
+
+def of_two_processes_one_wins(subject: BackendSubject, tally: Tally) -> None:
+    """Let two processes append to one run at the same time."""
+    with folder() as path:
+        place = str(path / "store")
+        opener = subject.opener(place)
+        if not _abilities(subject)[1]:
+            raise DoesNotApply("the backend cannot be opened twice")
+        backend = subject.open(place)
+        backend.create_run("main")
+        backend.close()
+        count = 40
+        children = [
+            start({"action": "race", "opener": opener, "count": count, "size": size}) for size in (20, 21)
+        ]
+        told = _race(children)
+        won = [{int(line.split()[1]) for line in lines if line.startswith("won")} for lines in told]
+        tally.require(
+            not won[0] & won[1], f"both processes were told that they appended {sorted(won[0] & won[1])[:3]}"
+        )
+        tally.require(won[0] | won[1] == set(range(1, count + 1)), "some seq was won by neither process")
+        backend = subject.open(place)
+        row = backend.run("main")
+        assert row is not None
+        for each in backend.blocks(row.id, 1, ALL):
+            size = 20 if each.first_seq in won[0] else 21
+            tally.require(
+                each == block(each.first_seq, each.first_seq, size), f"block {each.first_seq} is the loser's"
+            )
+        tally.require(row.head == count, f"{count} blocks were appended, and the head is {row.head}")
+        backend.close()
+
+
+def _race(children: list[subprocess.Popen[str]]) -> list[list[str]]:
+    for child in children:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        if line.startswith("busy"):
+            for other in children:
+                other.kill()
+                other.communicate()
+            raise DoesNotApply(f"a second process is refused: {line.partition(' ')[2].strip()}")
+    timer = threading.Timer(PATIENCE, lambda: [child.kill() for child in children])
+    timer.start()
+    try:
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        found = [child.communicate() for child in children]
+    finally:
+        timer.cancel()
+    for output, errors in found:
+        if not output.endswith("done\n"):
+            raise CheckFailed(f"a racing process did not come to its end:\n{errors or output[-500:]}")
+    return [output.splitlines() for output, _ in found]
+
+
+def a_full_disk_loses_nothing_acknowledged(subject: BackendSubject, tally: Tally) -> None:
+    """Forbid files to grow, append until that is noticed, and look for what was acknowledged."""
+    with folder() as path:
+        place = str(path / "store")
+        child = start({"action": "fill", "opener": subject.opener(place), "limit": 3_000_000, "count": 400})
+        output, errors = child.communicate(timeout=PATIENCE)
+        lines = output.splitlines()
+        acknowledged = sum(line.startswith("acknowledged") for line in lines)
+        if not lines or not lines[-1].startswith("failed"):
+            tally.require(
+                acknowledged == 400,
+                f"the process died where no file may grow:\n{errors[-800:] or output[-300:]}",
+            )
+            tally.fail("400 blocks of 60 KB were acknowledged while no file may be larger than 3 MB")
+        tally.require(
+            "StorageError" in lines[-1],
+            f"a full disk was reported as {lines[-1].partition(' ')[2]}: raise a StorageError",
+        )
+        _judge_blocks(subject, place, acknowledged, tally)
+
+
+def acknowledged_means_synced(subject: BackendSubject, tally: Tally) -> None:
+    """Count the system calls that make appends durable."""
+    if shutil.which("strace") is None:
+        raise DoesNotApply("strace is not installed, so system calls cannot be counted")
+    counts: list[int] = []
+    for appends in (2, 12):
+        with folder() as path:
+            opener = subject.opener(str(path / "store"))
+            trace = path / "trace"
+            done = subprocess.run(
+                ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync,msync,syncfs", "-o", str(trace),
+                 *command({"action": "write", "opener": opener, "count": appends})],
+                capture_output=True, text=True, timeout=PATIENCE, check=False,
+            )  # fmt: skip
+            if done.returncode or not trace.exists():
+                raise DoesNotApply(f"the process could not be traced: {done.stderr[-300:]}")
+            counts.append(sum("sync(" in line for line in trace.read_text().splitlines()))
+    more = counts[1] - counts[0]
+    tally.require(
+        more >= 10, f"10 more appends were acknowledged with {more} more calls of fsync or its like"
+    )
+
+
+def _sentence(name: str) -> str:
+    text = name.removeprefix("test_").replace("_", " ")
+    return text[0].upper() + text[1:] + "."
+
+
+def _conformance_checks() -> list[Check[BackendSubject]]:
+    names = [name for name in dir(BackendConformance) if name.startswith("test_")]
+    return [Check(name.removeprefix("test_"), _sentence(name), _conformance(name)) for name in names]
+
+
+BACKEND_CHECKS: tuple[Check[BackendSubject], ...] = (
+    *_conformance_checks(),
+    Check(
+        "random_histories",
+        "Whatever is done in whatever order, the store holds what a few dicts would.",
+        random_histories,
+    ),
+    Check(
+        "a_kill_loses_nothing_acknowledged",
+        "What an append acknowledged is there after the process was killed, whole and in order.",
+        a_kill_loses_nothing_acknowledged,
+    ),
+    Check(
+        "of_two_processes_one_wins",
+        "Of two processes that append to one run, exactly one succeeds at each seq and the other is told.",
+        of_two_processes_one_wins,
+    ),
+    Check(
+        "a_full_disk_loses_nothing_acknowledged",
+        "A disk that is full is an error, and everything acknowledged before is there.",
+        a_full_disk_loses_nothing_acknowledged,
+    ),
+    Check(
+        "acknowledged_means_synced",
+        "An append returns after the operating system was told to write it to the disk.",
+        acknowledged_means_synced,
+    ),
+)
+"""Every check of backends, in order."""
+
+
+def check_backend(
+    url_factory: UrlFactory,
+    expected_failed_checks: Expected = None,
+    *,
+    only: Collection[str] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Check a storage backend.
+
+    Args:
+        url_factory: f(place) -> the URL of a store at a path where nothing is yet; or the backend's class.
+        expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
+        only: Run only these checks.
+        seed: Decides the random histories, and when processes are killed.
+
+    Returns:
+        What every check found; printing it gives a table.
+
+    Raises:
+        ChecksFailed: Something is wrong (an AssertionError whose message is the report).
+        InvalidValue: A check of that name does not exist.
+    """
+    subject = BackendSubject(url_factory, seed)
+    return run_checks(f"backend {subject.name}", BACKEND_CHECKS, subject, expected_failed_checks, only)
+
+
+def backend_checks_of(
+    url_factory: UrlFactory, expected_failed_checks: Expected = None, *, seed: int = 0
+) -> list[BoundCheck[BackendSubject]]:
+    """Return the checks one by one, for `parametrize_with_checks`; arguments as in `check_backend`."""
+    return bound(BACKEND_CHECKS, BackendSubject(url_factory, seed), expected_failed_checks)
