@@ -115,6 +115,32 @@ def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) 
     return lines
 
 
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()
+) -> None:
+    """Print a table: drawn by rich on a terminal, and in a pipe plain columns that other programs can cut.
+
+    Args:
+        header: Names of the columns.
+        rows: Printable text.
+        right: Columns that are set to the right.
+    """
+    if not coloured():
+        for line in columns([header, *rows], right):
+            click.echo(line)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for at, name in enumerate(header):
+        table.add_column(name, justify="right" if at in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
 def count(number: int, word: str) -> str:
     """Return "1 event", "1,204 events"."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"

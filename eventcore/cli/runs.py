@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventcore.cli.output import coloured, columns, local_time, paint, print_json, printable, size
+from eventcore.cli.output import local_time, print_json, print_table, printable, size
 from eventcore.cli.stores import force_option, json_option, reading, store_argument
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def runs(store: str | None, with_size: bool, force: bool, as_json: bool) -> int:
         if as_json:
             print_json({"store": opened.url, "runs": found})
             return 0
-    lines = columns([_HEADER, *(_row(facts) for facts in found)], right=frozenset({2, 5}))
-    click.echo(paint(lines[0], "dim", coloured()))
-    for line in lines[1:]:
-        click.echo(line)
+    print_table(_HEADER, [_row(facts) for facts in found], right=frozenset({2, 5}))
     return 0
 
 

@@ -276,6 +276,11 @@ class State:
     def __repr__(self) -> str:
         return f"State({len(self._by_path)} variables, digest {self.digest[:12]})"
 
+    def _repr_html_(self) -> str:
+        from eventcore.history.html import state_html
+
+        return state_html(self)
+
 
 class _Values(Mapping[str, dict[str, Any]]):
     """A read-only mapping that copies what it hands out."""

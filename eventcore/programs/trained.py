@@ -151,7 +151,8 @@ class Trained:
         with self.at_home():
             return await self.trainer.fit(
                 x, y, batch_size, minibatch_size, epochs, verbose, callbacks, validation_split, validation_data,
-                shuffle, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq, **options,
+                shuffle, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
+                **options,
             )  # fmt: skip
 
     async def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:

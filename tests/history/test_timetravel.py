@@ -322,7 +322,7 @@ def test_differences_and_changes_say_what_they_are() -> None:
         history = run.history("v", "/text")
         assert len(repr(history).splitlines()) == 22 and "… and more" in repr(history)
         assert len(list(history)) == 31 and list(history) == []
-        for shown in (diff, history, run, run.history("v"), run.diff(0, run.head)):
+        for shown in (diff, history, run, run.state, run.history("v"), run.diff(0, run.head)):
             page = shown._repr_html_()
             assert "\x1b" not in page and "\x1b" not in repr(shown)
             assert "<b>two" not in page and "<script" not in page
