@@ -64,7 +64,9 @@ def _made(parent: Run, name: str, at: str | None, edits: Sequence[str], reuse: b
         try:
             edit_event(parent, state, place, value, "")
         except LookupError as error:
-            raise InvalidValue(f"cannot fork run {parent.name!r} at seq {seq} with that edit: {error}") from error
+            raise InvalidValue(
+                f"cannot fork run {parent.name!r} at seq {seq} with that edit: {error}"
+            ) from error
     made = parent.fork(name, seq, reuse=reuse)
     for place, value in parsed:
         edit(made, place, value, "eventcore fork --set")
@@ -82,7 +84,10 @@ def _report(made: Run, code: int, as_json: bool, ran: bool) -> int:
         )  # fmt: skip
     else:
         parent = made.parent
-        click.echo(f"run {made.name!r}: forked from {parent.name if parent else '?'!r} at seq {made.forked_at}", nl=False)
+        click.echo(
+            f"run {made.name!r}: forked from {parent.name if parent else '?'!r} at seq {made.forked_at}",
+            nl=False,
+        )
         if ran:
             total = spent.calls + spent.reused
             click.echo(

@@ -34,7 +34,9 @@ def replay(
         if as_json:
             print_json(msgspec.to_builtins(report))
         else:
-            click.echo(paint(printable_lines(str(report)), "green" if report.identical else "red", coloured()))
+            click.echo(
+                paint(printable_lines(str(report)), "green" if report.identical else "red", coloured())
+            )
     return 0 if report.identical else NO
 
 

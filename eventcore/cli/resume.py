@@ -13,7 +13,9 @@ from eventcore.history.store import IN_DOUBT
 @click.argument("store")
 @click.argument("run")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--in-doubt", type=click.Choice(IN_DOUBT), default="retry", help="What to do with calls in doubt.")
+@click.option(
+    "--in-doubt", type=click.Choice(IN_DOUBT), default="retry", help="What to do with calls in doubt."
+)
 @force_option
 def resume(store: str, run: str, command: tuple[str, ...], in_doubt: str, force: bool) -> int:
     """Go on with a run: eventcore resume STORE RUN -- python train.py
@@ -33,6 +35,7 @@ def resume(store: str, run: str, command: tuple[str, ...], in_doubt: str, force:
     for record in doubtful:
         event = record.event
         click.echo(
-            f"in doubt: seq {record.seq} {getattr(event, 'kind', '')} {event.rollout or ''} ({in_doubt})", err=True
+            f"in doubt: seq {record.seq} {getattr(event, 'kind', '')} {event.rollout or ''} ({in_doubt})",
+            err=True,
         )
     return go_on(url, run, command, in_doubt)

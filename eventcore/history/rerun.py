@@ -24,6 +24,11 @@ class Replaying(Protocol):
         """Seq of the last recorded event the code has come to."""
         ...
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run is written again where its log ends; else nothing at all is to be changed anywhere."""
+        ...
+
     def record(self, event: e.Event) -> int:
         """Take what the code does as the next recorded event and return that one's seq, or raise."""
         ...

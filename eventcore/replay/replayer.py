@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from eventcore.errors import Diverged
 from eventcore.history import events as e
+from eventcore.history.reading import Reader
 from eventcore.history.run import Run
 from eventcore.history.state import State, apply
 from eventcore.replay.divergence import Divergence, divergence, same
@@ -27,13 +28,18 @@ if TYPE_CHECKING:
     from eventcore.replay.effects import Effect
     from eventcore.replay.waiting import OutcomeEvent, Wait
 
-FROM_OUTSIDE = (e.RunStarted, e.LabelSet, e.EditedFromOutside, e.StateRestored)
-"""Events that are not the code's own doing."""
+FROM_OUTSIDE = (e.RunStarted, e.SourceSeen, e.LabelSet, e.EditedFromOutside, e.StateRestored)
+"""Events that are not compared: not the code's own doing, or lines of code, which move when it is edited."""
 
-PASSED_OVER = (e.FieldRead, e.SourceSeen)
-"""Events that need not come again: reads, and lines of code, which move when code is edited."""
+CHANGES = (e.EditedFromOutside, e.StateRestored)
+"""Those of them that change values: the code must see that from their seq on."""
+
+PASSED_OVER = (e.FieldRead, *FROM_OUTSIDE)
 
 OUTCOMES = (e.EffectCompleted, e.EffectFailed, e.EffectReused)
+
+_FARTHEST = 1000
+"""Events from outside that are looked through for one that changes a value."""
 
 PATIENCE = 10.0
 """Seconds in which a thread, or whatever the code waits for besides effects, may bring it to the next event."""
@@ -54,6 +60,7 @@ class Replayer:
         run: The run, with a live state that is not in use yet.
         first: Seq of the first event to compare; the state before it is the live state's.
         last: Last seq; what is recorded later does not count.
+        reader: Reads the log; None for the run's own, which is of no use once the store is closed.
 
     Attributes:
         run: The run.
@@ -62,14 +69,17 @@ class Replayer:
         effects: Effects answered from the log.
         added_reads: Reads the log does not have.
         missing_reads: Reads only the log has.
+        goes_on: Whether the run is written again where its log ends.
     """
 
-    def __init__(self, run: Run, first: int, last: int) -> None:
+    goes_on = False
+
+    def __init__(self, run: Run, first: int, last: int, reader: Reader | None = None) -> None:
         self.run = run
         self.position = first - 1
         self.last = last
         self.effects = self.added_reads = self.missing_reads = 0
-        self._reader = run.store.reader(run.number)
+        self._reader = run.store.reader(run.number) if reader is None else reader
         self._coming: deque[tuple[int, e.Event]] = deque()
         self._source: Iterator[tuple[int, e.Event]] = self._reader.events(first, last)
         self._waits: dict[int, Wait] = {}
@@ -246,10 +256,23 @@ class Replayer:
         return seq
 
     def _take_from_outside(self) -> None:
-        while (coming := self._peek(reads=True)) is not None and isinstance(coming[1], FROM_OUTSIDE):
-            self._coming.popleft()
-            apply(self.run.replayed_state, coming[1])
-            self.position = coming[0]
+        """Change what was changed from outside at this point; the rest of it is passed over when the code goes on."""
+        while (count := self._up_to_a_change()) > 0:
+            for _ in range(count):
+                seq, event = self._coming.popleft()
+                apply(self.run.replayed_state, event)
+                self.position = seq
+
+    def _up_to_a_change(self) -> int:
+        """How many events from outside come next, up to the first that changes a value; 0 if none does."""
+        for count in range(_FARTHEST):
+            if count == len(self._coming) and (found := next(self._source, None)) is not None:
+                self._coming.append(found)
+            if count == len(self._coming) or not isinstance(self._coming[count][1], FROM_OUTSIDE):
+                return 0
+            if isinstance(self._coming[count][1], CHANGES):
+                return count + 1
+        return 0
 
     def _take_outcomes(self, reads: bool = False) -> None:
         """Hand the outcomes that are recorded next to those who wait for them, passing over reads or not."""

@@ -17,6 +17,8 @@ import msgspec
 
 from eventcore.errors import Diverged
 from eventcore.history import events as e
+from eventcore.history.backend import Backend
+from eventcore.history.reading import Reader
 from eventcore.history.rerun import set_rerun
 from eventcore.history.run import Run
 from eventcore.history.sources import user_frame
@@ -190,13 +192,14 @@ class ReplayProcess:
         self.found = Found()
         self.target: Comparison | None = None
         self._store: Store | None = None
+        self._log: Backend | None = None
         self._ended = False
 
     # --- what the script opens -----------------------------------------------------------------
 
     def store(self) -> Store:
         """The recorded store, for reading."""
-        if self._store is None:
+        if self._store is None or self._store.closed:
             self._store = Store(open_backend(self.order.store, read_only=True), self.order.store)
         return self._store
 
@@ -237,11 +240,17 @@ class ReplayProcess:
             wanted = self.order.run
         return self._compared(wanted, at)
 
+    def _reader(self, run: int) -> Reader:
+        """Read the log by a handle of one's own: the script may close its."""
+        if self._log is None:
+            self._log = open_backend(self.order.store, read_only=True)
+        return Reader(self._log, run)
+
     def _compared(self, name: str, forked_at: int) -> Run:
         store = self.store()
         row = store.row(name)
         run = store.opened(row, State())
-        comparison = Comparison(run, forked_at + 1, row.head, self)
+        comparison = Comparison(run, forked_at + 1, row.head, self, self._reader(row.id))
         if name == self.order.run:
             self.target = comparison
             self.found.last = row.head
@@ -302,10 +311,11 @@ class Comparison(Replayer):
         first: First seq to compare.
         last: Last seq.
         process: Who is told how it ends.
+        reader: Reads the log.
     """
 
-    def __init__(self, run: Run, first: int, last: int, process: ReplayProcess) -> None:
-        super().__init__(run, first, last)
+    def __init__(self, run: Run, first: int, last: int, process: ReplayProcess, reader: Reader) -> None:
+        super().__init__(run, first, last, reader)
         self._process = process
         self._seqs = {int(place) for place in process.order.breaks if place.isdecimal()}
         self._paths = {place for place in process.order.breaks if not place.isdecimal()}

@@ -48,6 +48,8 @@ class Resumption(Replayer):
         in_doubt: What to do with calls that had left: "retry", "fail" or "ask".
     """
 
+    goes_on = True
+
     def __init__(self, run: Run, first: int, last: int, in_doubt: str) -> None:
         super().__init__(run, first, last)
         self._policy = in_doubt

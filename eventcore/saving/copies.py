@@ -31,7 +31,7 @@ def copy_run(run: Run, url: str, overwrite: bool) -> None:
     run.flush()
     with open_store(url) as store:
         if run.name in store:
-            if not overwrite:
+            if not overwrite and run.replaying is None:
                 raise DuplicateName(
                     f"cannot save to {url}: it has a run {run.name!r} already; pass overwrite=True to continue it, "
                     "or another path"
@@ -49,7 +49,9 @@ def _continue(run: Run, store: Store, row: RunRow) -> None:
             f"cannot save run {run.name!r} to {store.url}: the run of that name there is being written by "
             f"{row.writer}; close it first, or save to another path"
         )
-    differs = _first_difference(run, store[row.name], row.head)
+    # Code that is run again comes to what it saved before, and to what it saved after that.
+    count = row.head if run.replaying is None else min(row.head, run.head)
+    differs = _first_difference(run, store[row.name], count)
     if differs:
         raise DuplicateName(
             f"cannot save run {run.name!r} to {store.url}: there is another run of that name there, which overwrite "

@@ -209,6 +209,11 @@ def write_file(path: str, data: bytes, overwrite: bool) -> None:
                 os.unlink(temporary)
 
 
+def is_written(path: str, data: bytes) -> bool:
+    """Whether exactly these bytes are at a path already: code that is run again has nothing to save there."""
+    return os.path.isfile(path) and os.path.getsize(path) == len(data) and read_file(path) == data
+
+
 def _require_replaceable(path: str, overwrite: bool) -> None:
     if not os.path.lexists(path):
         return

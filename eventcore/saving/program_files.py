@@ -58,9 +58,15 @@ def save_program(program: Any, path: str | os.PathLike[str], overwrite: bool = T
             run.snapshot()
         return
     url = url_of(target)
+    if run.replaying is not None and not run.replaying.goes_on:
+        if url is not None:
+            record_program(program, run)
+        return  # a replay changes nothing anywhere
     if url is None:
         run.flush()
-        portable.write_file(target, portable.encode(portable.program_snapshot(program, run)), overwrite)
+        data = portable.encode(portable.program_snapshot(program, run))
+        if run.replaying is None or not portable.is_written(target, data):
+            portable.write_file(target, data, overwrite)
         return
     record_program(program, run)
     copy_run(run, url, overwrite)

@@ -45,6 +45,7 @@ def chance(*parts: Any) -> float:
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16) / 2**32
 
 
+@ec.saving.register_serializable()
 class Provider:
     """What answers, late, and sends a bill.
 
@@ -58,6 +59,15 @@ class Provider:
         self.bill = bill
         self.slowness = slowness
         self.failures = failures
+
+    def get_config(self) -> dict[str, Any]:
+        """What a saved program says of it; whose bill it is on is not the program's business."""
+        return {"slowness": self.slowness, "failures": self.failures}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Provider:
+        """Make it from what was saved."""
+        return cls(Path(os.devnull), **config)
 
     async def answered(self, *asked: Any) -> None:
         """Note a call and take a time nobody can foresee."""
@@ -88,6 +98,7 @@ class Provider:
         return [[chance(text, axis) for axis in range(4)] for text in texts]
 
 
+@ec.saving.register_serializable()
 class Guess(ec.Module):
     """Asks once or twice, by what its variables say, the two calls at once."""
 
@@ -112,6 +123,7 @@ class Guess(ec.Module):
         return Digit(digit=digit)
 
 
+@ec.saving.register_serializable()
 def mutated(fields: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     """Another number, or other instructions."""
     if "value" in fields:
@@ -140,6 +152,7 @@ def optimizers(provider: Provider) -> dict[str, Any]:
     }
 
 
+@ec.saving.register_serializable()
 async def reward(y_true: Any, y_pred: Any) -> float:
     """Score an answer."""
     return round(chance(y_true.get("digit"), y_pred.get("digit")), 3)
