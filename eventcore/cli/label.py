@@ -64,7 +64,6 @@ def _set(
     url: str | None, run: str | None, name: str, position: str | None, force: bool, as_json: bool
 ) -> int:
     from eventcore.history.positions import check_label
-    from eventcore.history.positions import label as set_label
     from eventcore.history.store import open
 
     with reading(url, force) as store:
@@ -74,7 +73,7 @@ def _set(
         place = chosen.head if position is None else chosen.seq(position)
     with open(url, force=force) as store:
         writer = reopened(store, run)
-        seq = set_label(writer, name, place)
+        seq = writer.label(name, place)
         writer.flush()
     if as_json:
         print_json({"run": run, "label": name, "position": seq})

@@ -92,7 +92,7 @@ def blame(
 ) -> Blame:
     """Do what `run.blame` says."""
     reader = run.reader()
-    seq = reader.head() if at is None else run.seq(at)
+    seq = run.readable(reader) if at is None else run.seq(at)
     state = run.at(seq)
     slot = state.slot(variable)
     pieces = blamed(reader, slot.number, seq, asked_at(plain(slot.value), pointer, span))

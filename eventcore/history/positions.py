@@ -20,7 +20,6 @@ from eventcore.history.codec import decode_block, read_header, read_payload
 
 if TYPE_CHECKING:
     from eventcore.history.reading import Reader
-    from eventcore.history.run import Run
     from eventcore.history.run_reader import RunReader
 
 _STEP = re.compile(r"epoch:(\d+)(?:/step:(\d+))?")
@@ -68,27 +67,6 @@ def resolve(run: RunReader, position: str) -> int:
         f"cannot find label {position!r} in run {run.name!r}; {hint}it has: {', '.join(labels) or 'none'}; "
         "'epoch:2', 'epoch:2/step:5' and times like 2026-01-31T12:00 work too"
     )
-
-
-def label(run: Run, name: str, position: int | str | None = None) -> int:
-    """Set a label, or move it.
-
-    Args:
-        run: A run opened for writing.
-        name: The label: no number, time or epoch, since those stand for themselves.
-        position: Where it points at: a seq or whatever stands for one; None for the newest event.
-
-    Returns:
-        The seq it points at now.
-
-    Raises:
-        InvalidValue: A name that cannot be a label, or a seq that is not there.
-        StoreReadOnly: The run was opened for reading.
-    """
-    check_label(name)
-    seq = run.head if position is None else run.seq(position)
-    run.record(e.LabelSet(*run.stamp(), label=name, seq=seq), len(name))
-    return seq
 
 
 def check_label(name: Any) -> None:

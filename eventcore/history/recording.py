@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from eventcore.errors import StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history.log import BLOCK_EVENTS, EVENT_OVERHEAD, SMALL, Log
+from eventcore.history.positions import check_label
 from eventcore.history.reading import Reader
 from eventcore.history.rerun import Replaying
 from eventcore.history.run_reader import RunReader
@@ -427,6 +428,25 @@ class RecordingRun(RunReader):
             log.offer_snapshot(encode_state(self.live))
             self._snapshot_at = log.grown
         return log.flush()
+
+    def label(self, name: str, position: int | str | None = None) -> int:
+        """Set a label, or move it; it stands for its seq wherever a seq is taken.
+
+        Args:
+            name: A word that is no number, no time and does not begin with "epoch:" or "-".
+            position: Where it points at: a seq or whatever stands for one; None for the newest event.
+
+        Returns:
+            The seq it points at now.
+
+        Raises:
+            InvalidValue: A name that cannot be a label, or a seq that is not there.
+            StoreReadOnly: The run was opened for reading.
+        """
+        check_label(name)
+        seq = self.head if position is None else self.seq(position)
+        self.record(e.LabelSet(*self.stamp(), label=name, seq=seq), len(name))
+        return seq
 
     @property
     def state(self) -> State:

@@ -100,7 +100,7 @@ class Demo(msgspec.Struct, frozen=True):
     Attributes:
         value: The example.
         rollout: The rollout whose record it is, or None if it was written otherwise.
-        seq: The event that put it there first.
+        seq: The event that put it there first, or last changed it when no rollout is known.
     """
 
     value: Any
@@ -200,7 +200,7 @@ class Why(msgspec.Struct, frozen=True):
 def why(run: RunReader, variable: str | None = None, at: int | str | None = None) -> Why:
     """Do what `run.why` says."""
     reader = run.reader()
-    seq = reader.head() if at is None else run.seq(at)
+    seq = run.readable(reader) if at is None else run.seq(at)
     state = run.at(seq)
     paths = [state.slot(variable).path] if variable is not None else _trained(state)
     if not paths:
@@ -217,7 +217,7 @@ def why(run: RunReader, variable: str | None = None, at: int | str | None = None
             if number == own or (number is None and isinstance(event, (e.StateRestored, e.RolloutsScored))):
                 follower.take(at_seq, event, own)
     origins = Origins(reader, state)
-    stories = [_story(path, followers[state.slot(path).number], origins) for path in paths]
+    stories = [_story(run, seq, path, followers[state.slot(path).number], origins) for path in paths]
     return Why(run.name, seq, training.epochs, training.costs(), stories)
 
 
@@ -337,7 +337,7 @@ def _concerns_candidate(event: e.Event) -> bool:
     return True
 
 
-def _story(path: str, follower: _Follower, origins: Origins) -> VariableStory:
+def _story(run: RunReader, seq: int, path: str, follower: _Follower, origins: Origins) -> VariableStory:
     winner = follower.present
     if winner is None:
         raise NotFound(f"cannot tell how {path!r} came to its value: its events are no longer in the log")
@@ -349,7 +349,7 @@ def _story(path: str, follower: _Follower, origins: Origins) -> VariableStory:
     return VariableStory(
         path, winner,
         [_step(candidate, origins, evidence=True) for candidate in reversed(line)],
-        _demos(winner, line),
+        _demos(run, seq, path, winner, line),
         [_step(candidate, origins, evidence=False) for candidate in rejected],
     )  # fmt: skip
 
@@ -377,7 +377,7 @@ def _exchanged(before: list[Any], after: list[Any]) -> tuple[int, int, int]:
     return kept, new.total() - kept, old.total() - kept
 
 
-def _demos(winner: Candidate, line: list[Candidate]) -> list[Demo]:
+def _demos(run: RunReader, seq: int, path: str, winner: Candidate, line: list[Candidate]) -> list[Demo]:
     """Say of each example which rollout it came from: the oldest proposal of the lineage that took it knows."""
     found: list[Demo] = []
     for example in winner.fields.get("examples") or []:
@@ -385,4 +385,13 @@ def _demos(winner: Candidate, line: list[Candidate]) -> list[Demo]:
         having = [candidate for candidate in line if example in candidate.fields.get("examples", [])]
         rollouts = [candidate.sources[code] for candidate in having if code in candidate.sources]
         found.append(Demo(plain(example), rollouts[-1] if rollouts else None, having[-1].seq))
+    if any(demo.rollout is None for demo in found):
+        owners: dict[int, int] = {}
+        for piece in run.blame(path, "/examples", at=seq).pieces:
+            place = int(piece.pointer.split("/")[2])
+            owners[place] = max(owners.get(place, 0), piece.seq)
+        found = [
+            demo if demo.rollout is not None else Demo(demo.value, None, owners[at])
+            for at, demo in enumerate(found)
+        ]
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import eventcore as ec
 from eventcore.examples import hints
-from tests.cli.stores import call, call_json, make_store, spawn
+from tests.cli.stores import call, call_json, command, environment, make_store
 from tests.examples.test_hints import play
 
 
@@ -103,8 +104,18 @@ def test_arguments_that_make_no_sense_are_refused_in_one_line(
     assert said in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_a_pipe_that_closes_early_is_no_error(store: Path) -> None:
-    result = spawn("blame", store, "main", "voice")
-    assert result.returncode == 0
-    piped = spawn("blame", store, "main", "voice", "--json")
-    assert piped.returncode == 0 and piped.stderr == ""
+@pytest.mark.slow
+def test_a_reader_that_goes_away_ends_it_silently(trained: Path) -> None:
+    for arguments in (
+        ["blame", trained, "hints_hinted", "--all"],
+        ["why", trained],
+        ["why", trained, "--json"],
+    ):
+        with subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        ) as process:
+            assert process.stdout is not None and process.stderr is not None
+            process.stdout.read(1)
+            process.stdout.close()
+            assert process.stderr.read() == b""
+        assert process.returncode == 0

@@ -42,7 +42,7 @@ def test_it_is_told_as_of_any_place(trained: Path) -> None:
     story = next(
         story for story in whole["variables"] if story["variable"].endswith("state_generator_hinted")
     )
-    assert story["validated"] > 0 and story["evaluations"] > 0 and story["rejected"]
+    assert story["validated"] > 0 and story["evaluations"] > 0
     kinds = [step["kind"] for step in story["lineage"]]
     assert kinds[0] == "VariableDeclared" and set(kinds[1:]) == {"CandidateProposed"}
 

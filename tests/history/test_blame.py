@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 import eventcore as ec
-from eventcore.errors import InvalidValue, NotFound
+from eventcore.errors import InvalidValue, NotFound, UnknownFormat
 from eventcore.examples import hints
+from eventcore.history import codec
 from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.run import Run
+from eventcore.history.state import encode_state
 from tests.examples.test_hints import play
 
 SCHEMA = {
@@ -138,6 +140,41 @@ def test_what_a_bounded_log_no_longer_has_is_said_so() -> None:
         assert blame.evidence(0).call is None
 
 
+def test_what_a_resumed_run_took_back_wrote_nothing(disk: str) -> None:
+    with stores.open(disk) as store, store.run("main") as run:
+        variable = voice()
+        declared = run.head
+        variable.update({"text": "one big two"})
+        kept = run.head
+        variable.update({"text": "one big lost two"})
+    with stores.open(disk) as store:
+        run = store.reopen("main")
+        run.record(e.StateRestored(*run.stamp(), seq=kept, state=encode_state(run.at(kept))))
+        assert owners(run) == [("one ", declared), ("big ", kept), ("two", declared)]
+        run.record(e.VariableUpdated(*run.stamp(), 0, {"text": "one big new two"}, -1))
+        assert owners(run) == [("one ", declared), ("big ", kept), ("new ", run.head), ("two", declared)]
+        lineage = run.why("voice").variables[0].lineage
+        assert [step.candidate.fields["text"] for step in lineage] == [
+            "one two",
+            "one big two",
+            "one big new two",
+        ]
+
+
+def test_a_log_of_a_newer_eventcore_is_refused_by_name(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stores.open(disk) as store, store.run("main"):
+        voice().update({"text": "one big two"})
+    monkeypatch.setattr(codec, "VOCABULARY", 0)
+    with stores.open(disk, read_only=True) as store:
+        run = store["main"]
+        for look in (
+            lambda: run.blame("voice"), lambda: run.why("voice"), lambda: run.seq("epoch:1"),
+            lambda: run.labels(), lambda: run.bisect(lambda state: True),
+        ):  # fmt: skip
+            with pytest.raises(UnknownFormat, match="newer eventcore"):
+                look()
+
+
 # --- what led to it ----------------------------------------------------------------------------
 
 
@@ -193,7 +230,7 @@ def test_why_tells_lineage_scores_cost_and_what_was_rejected(trained: Run) -> No
         kinds = [step.origin.kind for step in story.lineage]
         assert kinds[0] == "VariableDeclared" and set(kinds[1:]) == {"CandidateProposed"}
         assert story.lineage[-1].evidence.call is not None
-        assert story.winner.score.count and story.winner.validation.count
+        assert story.winner.score.count
         entries = [*value["best_candidates"], *value["candidates"]]
         (entry,) = [entry for entry in entries if all(entry[n] == v for n, v in story.winner.fields.items())]
         assert entry["evaluations"] == story.winner.score.count

@@ -10,7 +10,7 @@ import pytest
 from eventcore.errors import InvalidValue, NotFound, StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history import store as stores
-from eventcore.history.positions import Labelled, label
+from eventcore.history.positions import Labelled
 from eventcore.history.run import Run
 
 MINUTE = 60_000_000
@@ -61,11 +61,11 @@ def test_an_epoch_that_did_not_end_is_refused_with_those_that_did(run: Run) -> N
 
 def test_labels_are_set_moved_and_remembered(run: Run) -> None:
     ends = trained(run, 2, 1)
-    assert label(run, "best", "epoch:0") == ends["epoch:0"]
+    assert run.label("best", "epoch:0") == ends["epoch:0"]
     first = run.head
-    assert label(run, "shipped") == first
+    assert run.label("shipped") == first
     second = run.head
-    assert label(run, "best", "shipped") == first
+    assert run.label("best", "shipped") == first
     assert run.seq("best") == first and run.state.labels == {"best": first, "shipped": first}
     assert [(move.label, move.position, move.seq) for move in run.labels()] == [
         ("best", ends["epoch:0"], first), ("shipped", first, second), ("best", first, run.head),
@@ -76,8 +76,8 @@ def test_labels_are_set_moved_and_remembered(run: Run) -> None:
 
 def test_a_label_is_accepted_wherever_a_seq_is(run: Run) -> None:
     trained(run, 1, 1)
-    label(run, "a", 2)
-    label(run, "b", 4)
+    run.label("a", 2)
+    run.label("b", 4)
     assert run.at("a").digest == run.at(2).digest
     assert [seq for seq, _ in run.events("a", "b")] == [2, 3, 4]
     assert run.diff("a", "b") == run.diff(2, 4)
@@ -88,34 +88,34 @@ def test_a_label_is_accepted_wherever_a_seq_is(run: Run) -> None:
 def test_what_stands_for_a_seq_by_itself_is_no_label(run: Run, name: str) -> None:
     before = run.head
     with pytest.raises(InvalidValue, match="as a label"):
-        label(run, name)
+        run.label(name)
     with pytest.raises(InvalidValue, match="pass a seq from 0 to"):
-        label(run, "best", 99)
+        run.label("best", 99)
     assert run.head == before
 
 
 def test_an_unknown_label_is_refused_with_the_near_ones(run: Run) -> None:
-    label(run, "shipped")
+    run.label("shipped")
     with pytest.raises(NotFound, match="did you mean shipped"):
         run.seq("shiped")
 
 
 def test_a_fork_of_a_fork_knows_the_labels_set_before_it_and_no_other(run: Run) -> None:
     trained(run, 1, 2)
-    label(run, "early", 3)
+    run.label("early", 3)
     fork = run.fork("fork", at=run.head)
-    label(run, "late")
+    run.label("late")
     again = fork.fork("again", at=fork.head)
     assert again.seq("early") == fork.seq("early") == 3
     with pytest.raises(NotFound, match="it has: early"):
         again.seq("late")
-    label(again, "early", 5)
+    again.label("early", 5)
     assert (again.seq("early"), fork.seq("early"), run.seq("early")) == (5, 3, 3)
 
 
 def test_a_label_whose_events_were_dropped_says_so() -> None:
     with stores.open("memory:", limit=20_000) as store, store.run("main") as run:
-        label(run, "early", 1)
+        run.label("early", 1)
         for number in range(20_000):
             run.record(e.MetricLogged(START + number, None, 0, f"metric {number * 7919 % 10007}", number / 7))
         run.flush()
@@ -155,4 +155,4 @@ def test_a_run_opened_for_reading_takes_no_label(disk: str) -> None:
         stores.open(disk, read_only=True) as store,
         pytest.raises(StoreReadOnly, match="opened for reading"),
     ):
-        label(store["main"], "best")
+        store["main"].label("best")
