@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from eventcore.training import data as data
     from eventcore.training import metrics as metrics
     from eventcore.training import rewards as rewards
+    from eventcore.training.retroactive import rescore as rescore
     from eventcore.training.rewards import ExactMatch as ExactMatch
     from eventcore.variables import initializers as initializers
     from eventcore.variables.initializers import Initializer as Initializer
@@ -120,6 +121,7 @@ _HOMES = {
     "set_seed": "eventcore.history.store",
     "sleep": "eventcore.replay.user_effects",
     "timeout": "eventcore.replay.user_effects",
+    "rescore": "eventcore.training.retroactive",
     "to_thread": "eventcore.replay.user_effects",
     "uuid": "eventcore.replay.user_effects",
     "wait": "eventcore.modules.waiting",
@@ -188,6 +190,7 @@ __all__ = [
     "ops",
     "optimizers",
     "random",
+    "rescore",
     "rewards",
     "saving",
     "set_seed",

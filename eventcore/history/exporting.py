@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -89,7 +89,7 @@ def export(
 
 
 @contextmanager
-def _appearing(target: Path) -> Iterator[BinaryIO]:
+def _appearing(target: Path) -> Generator[BinaryIO]:
     """A new file that takes its name when it is complete; what is no ordinary file is written to as it is."""
     if target.exists() and not target.is_file():
         with open(target, "wb") as file:
@@ -281,20 +281,21 @@ def _text(encoded: dict[str | None, bytes], text: str | None) -> bytes:
     return found
 
 
-def _pyarrow() -> Any:
+def _pyarrow() -> tuple[Any, Any]:
     try:
-        import pyarrow.parquet
+        import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+        import pyarrow.parquet as parquet  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise Unavailable(
             "cannot write Parquet: pyarrow is not installed; "
             "`pip install 'eventcore[export]'`, or export JSON lines instead"
         ) from error
-    return pyarrow
+    return pyarrow, parquet
 
 
 def parquet_schema() -> Any:
     """The table's columns as a schema of pyarrow."""
-    pa = _pyarrow()
+    pa, _ = _pyarrow()
     word = pa.dictionary(pa.int32(), pa.string())
     return pa.schema(
         [
@@ -313,11 +314,11 @@ def parquet_schema() -> Any:
 
 def write_parquet(reader: Reader, file: BinaryIO, first: int, last: int) -> int:
     """Write Parquet, zstd-compressed, and return how many rows."""
-    pa = _pyarrow()
+    pa, parquet = _pyarrow()
     schema = parquet_schema()
     words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     count = 0
-    with pa.parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=words) as writer:
+    with parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=words) as writer:
         for table in tables(reader, first, last):
             columns = [
                 _numbers(pa, pa.int64(), array("q", table.seq)),

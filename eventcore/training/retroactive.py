@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -405,7 +405,7 @@ def _value(outputs: dict[str, Any]) -> JsonDataModel:
 
 
 @contextmanager
-def _no_calls(name: str) -> Iterator[None]:
+def _no_calls(name: str) -> Generator[None]:
     """Inside, events go to a run in memory in which no call may be paid for."""
     from eventcore.saving.memory_runs import run_in_memory
 
