@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from eventcore.history import events as e
 from eventcore.history import patches as p
 from eventcore.history import store as stores
+from eventcore.history.nodes import MISSING, Earlier, value_of
+from eventcore.history.provenance import Provenance
 from eventcore.history.run import Run
 from eventcore.history.scope import process_scope
 
@@ -309,6 +311,24 @@ def test_every_planted_word_belongs_to_the_event_that_planted_it(seed: int, step
     try:
         assert gardener.check(gardener.run.head) > 0
         gardener.check(gardener.random.randint(gardener.planted["w1"], gardener.run.head))
+    finally:
+        gardener.store.close()
+        process_scope.run = None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_a_value_that_knows_its_origins_is_the_value_the_fold_gives(seed: int, steps: int) -> None:
+    gardener = grown(seed, steps)
+    try:
+        run = gardener.run
+        provenance = Provenance(0, None, 0, lambda at, field: Earlier(at, (field,), MISSING))
+        for seq, event in run.reader().concerning(0, 1, run.head):
+            provenance.apply(seq, event)
+            if seq % 5 == 0 or seq == run.head:
+                value = run.at(seq).variables["v"]
+                assert value_of(provenance.root) == value
+                assert list(provenance.root) == list(value)
     finally:
         gardener.store.close()
         process_scope.run = None
