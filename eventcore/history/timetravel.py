@@ -125,20 +125,21 @@ def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Seque
     steps = parse_pointer(pointer)
     state, seen = State(), _Seen()
     before: Any = None
-    path = ""
+    path, slot = "", None
     for seq, event in records:
         kind = type(event)
         if kind is e.FieldRead:
             continue
         apply(state, event)
-        if kind is e.VariableDeclared:
-            path = event.path  # type: ignore[attr-defined]
+        if kind is e.VariableDeclared or kind is e.StateRestored:
+            path = getattr(event, "path", path)
+            slot = state.slot(path) if path in state.variables else None
         touched = _touched(event)
         if steps and touched is not None and steps[0] not in touched:
             continue
-        if path not in state.variables:
+        if slot is None:
             continue  # what declared it was taken back
-        value = state.slot(path).value
+        value = slot.value
         changed = seen.look_at(lookup(value, steps, _MISSING)) if steps else seen.look(value, touched)
         if not changed and (steps or kind is not e.VariableDeclared):
             continue
