@@ -127,9 +127,11 @@ class Replayer:
             self._require_intact()
             self._take_outcomes(reads=True)
             skipped: list[tuple[int, e.Event]] = []
-            while (coming := self._peek(reads=True)) is not None and isinstance(coming[1], e.FieldRead):
+            while (coming := self._peek(reads=True)) is not None and isinstance(coming[1], PASSED_OVER):
                 if same(coming[1], event):
-                    self.missing_reads += len(skipped)
+                    for _, passed in skipped:
+                        self.missing_reads += isinstance(passed, e.FieldRead)
+                        apply(self.run.replayed_state, passed)
                     self._consumed(coming[1])
                     return True
                 skipped.append(self._coming.popleft())
