@@ -7,6 +7,7 @@ made from its event again, an error by the class that had been raised.
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
@@ -72,12 +73,52 @@ def raised_by(event: e.EffectFailed) -> Exception:
         failed.cost = event.cost
         return failed
     found = _classes().get(event.raised)
-    if found is not None:
-        error = found.__new__(found, event.message)
-        error.args = (event.message,)
-        if str(error) == event.message:
+    for cls in () if found is None else found.__mro__[: found.__mro__.index(Exception)]:
+        error = _saying(event.message, cls)
+        if error is not None:
             return error
     return RecordedFailure(event.message)
+
+
+def _saying(message: str, cls: type[Any]) -> Exception | None:
+    """Make an error of a class that says `message`, without what its own `__init__` asks for; None if it refuses."""
+    try:
+        error: Exception = _made(message, cls)
+        if _text(error) != message:
+            error = _made(message, _stand_in(cls))
+        return error if str(error) == message else None
+    except Exception:
+        # Its own construction may do anything: what it inherits from is tried next.
+        return None
+
+
+def _made(message: str, cls: type[Any]) -> Exception:
+    new: Any = cls.__new__
+    error: Exception = new(cls, message)
+    error.args = (message,)
+    return error
+
+
+def _text(error: Exception) -> str | None:
+    try:
+        return str(error)
+    except Exception:
+        return None  # it speaks of attributes its own `__init__` would have set
+
+
+def _stand_in(cls: type[Any]) -> type[Any]:
+    """A class caught as `cls` is, and named like it, that says its first argument and nothing else."""
+    names = {
+        "__str__": lambda error: error.args[0],
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+    }
+    made = type(cls.__name__, (cls,), names)
+    _stand_ins.add(made)
+    return made
+
+
+_stand_ins: WeakSet[type[Any]] = WeakSet()
 
 
 def _classes() -> dict[str, type[Exception]]:
@@ -86,6 +127,7 @@ def _classes() -> dict[str, type[Exception]]:
     waiting: list[type[Exception]] = [Exception]
     while waiting:
         cls = waiting.pop()
-        found[f"{cls.__module__}:{cls.__qualname__}"] = cls
-        waiting += cls.__subclasses__()
+        if cls not in _stand_ins:
+            found[f"{cls.__module__}:{cls.__qualname__}"] = cls
+            waiting += cls.__subclasses__()
     return found

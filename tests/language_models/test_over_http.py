@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import eventcore as ec
+from eventcore.history import events as e
 from eventcore.language_models import EmbeddingModel, Generator, LanguageModel
 from eventcore.testing.model_server import (
     ModelServer,
@@ -402,7 +403,7 @@ def test_importing_litellm_asks_nobody_and_tells_nobody() -> None:
     assert done.stdout.split() == ["False", "True", "True"]
 
 
-def test_a_cancelled_call_is_neither_answered_nor_failed(
+def test_a_cancelled_call_is_recorded_as_ended_by_the_program_and_not_answered(
     server: ModelServer, wait: Wait, run: ec.Run
 ) -> None:
     arrived = threading.Event()
@@ -421,7 +422,10 @@ def test_a_cancelled_call_is_neither_answered_nor_failed(
             await task
 
     wait(main())
-    assert kinds(run) == ["Started"]
+    assert kinds(run) == ["Started", "Failed"]
+    (failed,) = run.events(kind=e.EffectFailed)
+    assert isinstance(failed.event, e.EffectFailed)
+    assert (failed.event.error, failed.event.cost) == ("CancelledError", 0.0)
 
 
 # --- embeddings ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random as global_random
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
 
 import eventcore as ec
@@ -294,3 +296,61 @@ def test_a_script_run_again_counts_equal_requests_anew_and_goes_on_after_the_log
             started = [record.event for record in opened.events(kind="EffectStarted")]
             assert [event.ordinal for event in started] == ordinals  # type: ignore[attr-defined]
             assert len(made) == times
+
+
+class Refused(Exception):
+    """Its text is made of what its own `__init__` sets."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"refused: {self.code}"
+
+
+def failing(kind: str) -> object:
+    """Fail in a way that is hard to make again."""
+    if kind == "KeyError":
+        return os.environ["NOT_SET_ANYWHERE"]
+    if kind == "UnicodeDecodeError":
+        return b"\xff".decode()
+    if kind == "ExceptionGroup":
+        raise ExceptionGroup("several", [ValueError("one"), ValueError("two")])
+    if kind == "ValidationError":
+        return pydantic.TypeAdapter(int).validate_python("no number")
+    raise Refused(3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "caught"),
+    [
+        ("KeyError", KeyError),
+        ("UnicodeDecodeError", UnicodeDecodeError),
+        ("ValidationError", ValueError),
+        ("Refused", Refused),
+        ("ExceptionGroup", Exception),
+    ],
+)
+@pytest.mark.parametrize("plain", [True, False])
+def test_code_that_is_run_again_catches_the_same_error_saying_the_same(
+    tmp_path: Path, kind: str, caught: type[Exception], plain: bool
+) -> None:
+    made: list[str] = []
+
+    @ec.effect(name="fail")
+    def fail_now() -> object:
+        made.append(kind)
+        return failing(kind)
+
+    @ec.effect(name="fail")
+    async def fail() -> object:
+        made.append(kind)
+        return failing(kind)
+
+    said: list[str] = []
+    for _ in range(3):
+        with ec.open(tmp_path / "again.lmdb") as store, store.run("r", resume=True):
+            with pytest.raises(caught) as raised:
+                fail_now() if plain else asyncio.run(asyncio.wait_for(fail(), 30))
+            said.append(str(raised.value))
+    assert (made, len(set(said))) == ([kind], 1)
