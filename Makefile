@@ -14,7 +14,7 @@ WORKERS ?= 2
 TESTS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint format typecheck check coverage bench crash clean
+.PHONY: help demo test test-fast lint format typecheck check coverage bench crash gepa mutants soak clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -54,6 +54,15 @@ bench: $(VENV)/.dev ## print the table of figures
 
 crash: $(VENV)/.dev ## kill writers 10,000 times and count what was lost (must be 0)
 	$(BIN)/python tests/crash/campaign.py --kills 10000
+
+gepa: $(VENV)/.dev ## stop and kill runs of GEPA, resume them and count what differs (must be 0)
+	$(BIN)/python tests/integrations/campaign.py
+
+mutants: $(VENV)/.dev ## give the harness faulty modules, optimizers, rewards and backends, and print the score
+	$(BIN)/python -m tests.mutants.score --rounds 3
+
+soak: $(VENV)/.dev ## take 1,000,000 random steps on all backends at once (must differ nowhere)
+	$(BIN)/python -m tests.testing.soak --steps 1000000
 
 clean: ## remove what these targets made; stores are left alone
 	rm -rf .venv .venv-newest build dist eventcore.egg-info htmlcov .coverage .coverage.* \

@@ -26,21 +26,23 @@ answers, and it never answers another request.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from eventcore.errors import Unavailable
-from eventcore.integrations.halting import arriving
+from eventcore.errors import EventcoreError, Unavailable
+from eventcore.integrations.halting import arriving, carried
 from eventcore.replay.user_effects import random as derived
 
 try:
     import dspy  # pyright: ignore[reportMissingTypeStubs]
     from dspy.clients.backend_selection import CLIENT_KEYS  # pyright: ignore[reportMissingTypeStubs]
+    from dspy.clients.execution import execute, prepare  # pyright: ignore[reportMissingTypeStubs]
 
-    from eventcore.integrations.dspy_engine import AsyncRecordedEngine, RecordedEngine
+    from eventcore.integrations.dspy_engine import Needed, RecordedEngine, at_hand
     from eventcore.integrations.dspy_programs import Programs
 except ImportError as error:
     raise Unavailable(f"cannot use DSPy: {error}; install it with: pip install 'eventcore[dspy]'") from error
@@ -68,11 +70,34 @@ class LM(dspy.LM):  # type: ignore[misc]
             num_retries=0,  # the model below retries; the log has one outcome for one call
             callbacks=settings.get("callbacks"),
             engine=engine,
-            async_engine=AsyncRecordedEngine(engine),
             **{key: value for key, value in asked.kwargs.items() if key not in CLIENT_KEYS},
         )
         self._recorded = engine
         self._cache_responses = False  # whatever a single call asks for
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """Answer; errors of the run come out as themselves, not as failures of the model."""
+        with arriving():
+            return super().__call__(prompt, messages=messages, **kwargs)
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """Answer in an event loop; what is asked for at once is delivered in the order of the log.
+
+        DSPy's own way leads through threads, whose order nobody decides. So it is asked what it needs, the
+        effects are awaited, and then it is given the answers.
+        """
+        answers: list[Any] = []
+        try:
+            with at_hand(answers):
+                execute(self, prepare(self, prompt, messages, kwargs))
+        except Needed as needed:
+            n = kwargs.get("n", self.kwargs.get("n")) or 1
+            try:
+                answers += await asyncio.gather(*(self._recorded.ask(needed.request) for _ in range(n)))
+            except EventcoreError as error:
+                raise carried(error) from error.__cause__
+        with at_hand(answers), dspy.context(send_stream=None):
+            return self(prompt, messages=messages, **kwargs)
 
     def update_history(self, entry: dict[str, Any]) -> None:
         """Keep a call in DSPy's history, with what the recorded answers cost."""

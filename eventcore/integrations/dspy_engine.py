@@ -7,21 +7,40 @@ which of them comes first is nobody's decision, so it could not be the same agai
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+import dspy  # pyright: ignore[reportMissingTypeStubs]
 from dspy._vendor.lm15 import serde  # pyright: ignore[reportMissingTypeStubs]
 from dspy.lm15 import Request, Response, response_to_events  # pyright: ignore[reportMissingTypeStubs]
 from dspy.utils import exceptions  # pyright: ignore[reportMissingTypeStubs]
 
 from eventcore.errors import InvalidValue
 from eventcore.history.scope import scope
-from eventcore.integrations.halting import Halted, halting
+from eventcore.integrations.halting import halting
 from eventcore.replay.effects import Outcome, Ticket, perform, perform_now
 from eventcore.replay.secrets import redacted_text
 
 KIND = "dspy.lm"
+
+
+class Needed(BaseException):
+    """Says what an engine that may not ask is asked for.
+
+    Attributes:
+        request: The request.
+    """
+
+    def __init__(self, request: Request) -> None:
+        super().__init__("an answer is needed")
+        self.request = request
+
+
+_at_hand: ContextVar[list[Outcome] | None] = ContextVar("eventcore_dspy_answers", default=None)
 
 
 class RecordedEngine:
@@ -50,59 +69,61 @@ class RecordedEngine:
 
     def complete(self, request: Request) -> Response:
         """Answer one request."""
-        _require_own_thread()
-
-        def call(ticket: Ticket) -> Outcome:
-            asked = _Asked(self.lm)
-            return asked.outcome(asked.lm(request, cache=False))
-
-        try:
-            outcome = halting(perform_now)(KIND, serde.request_to_dict(request), call, paid=self._paid)
-        except exceptions.LMError as error:
-            raise _same_again(error) from error
-        return self._response(outcome)
+        answers = _at_hand.get()
+        if answers is None:
+            outcome = self._ask(request)
+        elif answers:
+            outcome = answers.pop(0)
+        else:
+            raise Needed(request)
+        self.spent += outcome.cost
+        return serde.response_from_dict(outcome.answer)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """Answer one request in pieces, all of them there when the first one is."""
         events: Iterator[Any] = iter(response_to_events(self.complete(request)))
         return events
 
-    def _response(self, outcome: Outcome) -> Response:
-        self.spent += outcome.cost
-        return serde.response_from_dict(outcome.answer)
-
     def close(self) -> None:
         """Leave the model open: it is borrowed."""
 
+    @halting
+    def _ask(self, request: Request) -> Outcome:
+        _require_own_thread()
 
-class AsyncRecordedEngine:
-    """The engine for `acall`: what runs at once is delivered in the order of the log.
-
-    Args:
-        engine: The engine for plain calls.
-    """
-
-    def __init__(self, engine: RecordedEngine) -> None:
-        self._engine = engine
-
-    def __deepcopy__(self, memo: Any) -> AsyncRecordedEngine:
-        return self
-
-    async def complete(self, request: Request) -> Response:
-        """Answer one request."""
-
-        async def call(ticket: Ticket) -> Outcome:
-            asked = _Asked(self._engine.lm)
-            return asked.outcome(await asked.lm.acall(request, cache=False))
+        def call(ticket: Ticket) -> Outcome:
+            with _Asked(self.lm) as asked:
+                return asked.outcome(asked.lm(request, cache=False))
 
         try:
-            outcome = await perform(KIND, serde.request_to_dict(request), call, paid=self._engine._paid)
+            return perform_now(KIND, serde.request_to_dict(request), call, paid=self._paid)
         except exceptions.LMError as error:
             raise _same_again(error) from error
-        return self._engine._response(outcome)
 
-    async def aclose(self) -> None:
-        """Leave the model open: it is borrowed."""
+    async def ask(self, request: Request) -> Outcome:
+        """Answer one request in an event loop."""
+
+        async def call(ticket: Ticket) -> Outcome:
+            with _Asked(self.lm) as asked:
+                if self._paid:
+                    return asked.outcome(await asked.lm.acall(request, cache=False))
+                # An engine of one's own need not have an asynchronous side.
+                return asked.outcome(await asyncio.to_thread(asked.lm, request, cache=False))
+
+        try:
+            return await perform(KIND, serde.request_to_dict(request), call, paid=self._paid)
+        except exceptions.LMError as error:
+            raise _same_again(error) from error
+
+
+@contextmanager
+def at_hand(answers: list[Outcome]) -> Generator[None]:
+    """Context manager: an engine asks nobody; it has these answers, and says what it needs beyond them."""
+    token = _at_hand.set(answers)
+    try:
+        yield
+    finally:
+        _at_hand.reset(token)
 
 
 class _Asked:
@@ -113,6 +134,16 @@ class _Asked:
         self.lm = lm.copy()
         self.lm.update_history = self._entries.append
         self.lm.callbacks = []
+        self._apart: Any = dspy.context(
+            callbacks=[], disable_history=False, send_stream=None, usage_tracker=None
+        )
+
+    def __enter__(self) -> _Asked:
+        self._apart.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._apart.__exit__(*details)
 
     def outcome(self, response: Response) -> Outcome:
         entry = self._entries[-1] if self._entries else {}
@@ -136,9 +167,7 @@ def _same_again(error: Exception) -> Exception:
 def _require_own_thread() -> None:
     if threading.current_thread() is threading.main_thread() or scope().run is not None:
         return
-    raise Halted(
-        InvalidValue(
-            f"cannot record a call of a model in thread {threading.current_thread().name!r}: which thread calls first "
-            "is not the same when the script is run again; pass num_threads=1 to the optimizer or to dspy.Evaluate"
-        )
+    raise InvalidValue(
+        f"cannot record a call of a model in thread {threading.current_thread().name!r}: which thread calls first "
+        "is not the same when the script is run again; pass num_threads=1 to the optimizer or to dspy.Evaluate"
     )

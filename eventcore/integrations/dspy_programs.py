@@ -80,8 +80,8 @@ class Programs(BaseCallback):  # type: ignore[misc]
 def learnt(program: Any) -> dict[str, Any]:
     """Return what a program's predictors have learnt, as JSON."""
     state = {
-        name: {key: value for key, value in held.items() if key not in _NOT_LEARNT}
-        for name, held in program.dump_state().items()
+        name: {key: value for key, value in predictor.dump_state().items() if key not in _NOT_LEARNT}
+        for name, predictor in program.named_predictors()
     }
     found: Any = canonical(state, "a program of DSPy")
     return dict[str, Any](found)

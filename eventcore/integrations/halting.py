@@ -32,6 +32,16 @@ class Halted(BaseException):
         self.error = error
 
 
+_doors: list[object] = []
+"""Doors that are open, the outermost first: what is raised elsewhere has none to arrive at. Seen by every thread,
+because pools of threads inherit no context."""
+
+
+def carried(error: Exception) -> BaseException:
+    """Return what to raise in the place of an error: if it is one of the run and a door is open, its carrier."""
+    return Halted(error) if _doors and isinstance(error, _OF_THE_RUN) else error
+
+
 def halting(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function whose errors of the run are carried."""
 
@@ -39,15 +49,24 @@ def halting(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except _OF_THE_RUN as error:
-            raise Halted(error) from error
+            carrier = carried(error)
+            if carrier is error:
+                raise
+            raise carrier from error
 
     return through
 
 
 @contextmanager
 def arriving() -> Generator[None]:
-    """Context manager: what was carried comes out as itself."""
+    """Context manager, a door: what was carried comes out of the outermost one as itself."""
+    door = object()
+    _doors.append(door)
     try:
         yield
     except Halted as halted:
+        if _doors[0] is not door:
+            raise
         raise halted.error from halted.error.__cause__
+    finally:
+        _doors.remove(door)

@@ -32,9 +32,9 @@ STOPS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 KILLS: tuple[tuple[str, ...], ...] = (
     ("--kill-before 1",), ("--kill-after 8",), ("--kill-before 33",), ("--kill-after 57",), ("--kill-after 160",),
-    ("--kill-before 95", "--kill-after 20"), ("--kill-after 101", "--kill-before 2"), ("--kill-after 66", "--kill-after 60"),
+    ("--kill-before 95", "--kill-after 20"), ("--kill-after 101", "--kill-before 2"),
+    ("--kill-after 66", "--kill-after 60"),
 )  # fmt: skip
-BUDGET_UNAIDED = {"--budget 5": "--metric-calls 9", "--budget 70": "--metric-calls 60", "--budget 140": "--metric-calls 135"}
 
 
 class Ended(NamedTuple):
@@ -88,7 +88,7 @@ class Runs:
         command = [sys.executable, str(TOY), str(store), str(calls)]
         if self.unaided:
             command.append("--unaided")
-            how = BUDGET_UNAIDED.get(how, how)
+            how = how.replace("--budget", "--metric-calls")
         if "--metric-calls" not in how:
             command += ["--metric-calls", str(self._length)]
         environment = {**os.environ, "PYTHONHASHSEED": str(next(self.hash_seeds))}
@@ -109,7 +109,9 @@ def completed(store: Path) -> int:
         return sum(1 for _ in opened["toy"].events(kind="EffectCompleted")) if "toy" in opened else 0
 
 
-def compared(cases: tuple[tuple[str, ...], ...], runs: Runs, say: Callable[[str], None]) -> Iterator[tuple[bool, int, int]]:
+def compared(
+    cases: tuple[tuple[str, ...], ...], runs: Runs, say: Callable[[str], None]
+) -> Iterator[tuple[bool, int, int]]:
     """Run each case, and yield whether it ended like the run left alone, and calls repeated and in doubt."""
     alone = runs.run("alone", ())
     for number, interruptions in enumerate(cases):
@@ -117,7 +119,9 @@ def compared(cases: tuple[tuple[str, ...], ...], runs: Runs, say: Callable[[str]
         same = {**ended.outcome, "head": 0} == {**alone.outcome, "head": 0}
         repeated = max(0, ended.made - ended.doubtful - alone.made)
         if not same or ended.calls != alone.calls:
-            say(f"{' then '.join(interruptions)}: ended {'alike' if same else 'elsewhere'}, {repeated} calls repeated")
+            say(
+                f"{' then '.join(interruptions)}: ended {'alike' if same else 'elsewhere'}, {repeated} calls repeated"
+            )
         yield same and (runs.unaided or ended.calls == alone.calls), repeated, ended.doubtful
 
 

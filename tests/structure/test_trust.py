@@ -28,6 +28,7 @@ MAY_IMPORT_BY_NAME: dict[str, str] = {
     "eventcore.cli.program": "a fixed table of the commands that come with the library",
     "eventcore.examples.docstrings": "a fixed table of modules of the standard library",
     "eventcore.history.urls": "a fixed table of the backends that come with the library",
+    "eventcore.integrations.gepa": "two modules of GEPA, by fixed names",
 }
 """Module -> where the name it imports comes from. Never from a log, a config or a saved file."""
 
