@@ -415,3 +415,68 @@ def test_a_rollout_that_is_silent_while_very_many_others_read_is_over(
         return len(run.races()) - before
 
     assert [silent_while(2), silent_while(3)] == [1, 0]
+
+
+# --- what is easily got wrong -------------------------------------------------------------------
+
+
+def test_nobody_races_with_himself(run: ec.Run, variable: ec.Variable) -> None:
+    with in_rollout("r1"):
+        variable["notes"].append("before")
+    with in_rollout("r0"):
+        notes = variable.get("notes")
+        notes.append("one")
+        notes.append("two")
+        variable.update({"notes": ["three"]})
+    assert run.races(possible=True) == []
+
+
+def test_what_was_lost_once_is_not_lost_again(run: ec.Run, variable: ec.Variable) -> None:
+    with in_rollout("r0"):
+        variable.get("notes")
+    with in_rollout("r1"):
+        variable["notes"].append("lost")
+    with in_rollout("r0"):
+        variable.update({"notes": ["one"]})
+        variable.update({"notes": ["two"]})
+    assert [race.written for race in run.races()] == [["one"]]
+
+
+def test_predictions_that_were_appended_meanwhile_can_be_lost(run: ec.Run) -> None:
+    class Skill(ec.Trainable):
+        word: str = "start"
+
+    variable = ec.Variable(data_model=Skill, name="skill")
+    record = {"inputs": {}, "outputs": {}, "reward": None}
+    with in_rollout("r0"):
+        seen = list(variable.get("current_predictions"))
+    with in_rollout("r1"):
+        variable.get("current_predictions").append(record)
+    with in_rollout("r0"):
+        variable.update({"current_predictions": seen})
+    assert names(run.races()) == [("/current_predictions", "r0", "r1")]
+
+
+def test_appending_is_never_even_a_possible_race(run: ec.Run, variable: ec.Variable) -> None:
+    together(*[appends(variable)] * 3)
+    assert run.races(possible=True) == []
+
+
+def test_what_was_changed_in_place_before_the_read_was_seen(run: ec.Run, variable: ec.Variable) -> None:
+    with in_rollout("r1"):
+        variable["tally"]["a"] = 4
+    with in_rollout("r0"):
+        tally = variable.get("tally")
+        variable.get("count")
+        tally["a"] = tally["a"] + 1
+    assert run.races(possible=True) == []
+
+
+def test_a_line_that_writes_for_the_first_time_is_no_gap(run: ec.Run, variable: ec.Variable) -> None:
+    with in_rollout("r0"):
+        seen = variable.get("tally")["a"]
+    with in_rollout("r1"):
+        variable.get("tally")["a"] = 7
+    with in_rollout("r0"):
+        variable.get("tally")["a"] = seen + 1
+    assert [race.lost for race in run.races(possible=True)] == [7]
