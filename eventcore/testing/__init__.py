@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from eventcore.testing import strategies as strategies
     from eventcore.testing.backend_checks import backend_checks_of as backend_checks_of
     from eventcore.testing.backend_checks import check_backend as check_backend
+    from eventcore.testing.backend_machine import BackendMachine as BackendMachine
     from eventcore.testing.checks import Check as Check
     from eventcore.testing.checks import CheckFailed as CheckFailed
     from eventcore.testing.checks import ChecksFailed as ChecksFailed
     from eventcore.testing.checks import Report as Report
     from eventcore.testing.fake_model import FakeLanguageModel as FakeLanguageModel
+    from eventcore.testing.module_machine import ModuleMachine as ModuleMachine
+    from eventcore.testing.module_machine import run_module_machine as run_module_machine
     from eventcore.testing.modules import check_module as check_module
     from eventcore.testing.modules import module_checks_of as module_checks_of
     from eventcore.testing.optimizers import check_optimizer as check_optimizer
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from eventcore.testing.rewards import reward_checks_of as reward_checks_of
 
 _HOMES = {
+    "BackendMachine": "backend_machine",
+    "ModuleMachine": "module_machine",
+    "run_module_machine": "module_machine",
     "Check": "checks",
     "CheckFailed": "checks",
     "ChecksFailed": "checks",
@@ -52,10 +58,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "BackendMachine",
     "Check",
     "CheckFailed",
     "ChecksFailed",
     "FakeLanguageModel",
+    "ModuleMachine",
     "Report",
     "backend_checks_of",
     "check_backend",
@@ -66,6 +74,7 @@ __all__ = [
     "optimizer_checks_of",
     "parametrize_with_checks",
     "reward_checks_of",
+    "run_module_machine",
     "strategies",
 ]
 

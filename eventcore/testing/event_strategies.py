@@ -66,6 +66,7 @@ _SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False, allow_infinity=False),
     bool: st.booleans(),
     str: text,
+    bytes: st.binary(max_size=12),
     type(None): st.none(),
     Any: anything,
 }

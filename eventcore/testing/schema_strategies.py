@@ -14,8 +14,9 @@ from typing import Any, cast
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
 
-from eventcore.errors import InvalidValue, SchemaMismatch
+from eventcore.errors import SchemaMismatch
 from eventcore.models.conversion import schema_of
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.schema import is_model_class
@@ -225,11 +226,18 @@ class _Translator:
         most = max(0, int(parts.get("maxItems", len(leading) + least + room)) - len(leading))
         items = self.of(parts.get("items", True), depth)
         unique: Callable[[Any], Any] | None = _identity if parts.get("uniqueItems") else None
-        if parts.get("items") is False or most == 0:
-            rest: Values = st.just([])
+        if parts.get("items") is False or most == 0 or items.is_empty:
+            rest: Values = st.just([]) if least == 0 else st.nothing()
+        elif least > most:
+            rest = st.nothing()
         else:
             # `unique_by` set to None means no uniqueness at all.
             rest = st.lists(items, min_size=least, max_size=min(most, least + room), unique_by=unique)
+            if unique is not None:
+                try:
+                    rest.validate()
+                except InvalidArgument:  # there are not that many different items
+                    rest = st.nothing()
         if not leading:
             return rest
         return st.tuples(st.tuples(*leading), rest).map(lambda pair: [*pair[0], *pair[1]])
@@ -240,8 +248,8 @@ class _Translator:
         extra = parts.get("additionalProperties", True)
         always = {key: self.of(declared.get(key, extra), depth) for key in required}
         sometimes = {key: self.of(part, depth) for key, part in declared.items() if key not in always}
-        if depth >= DEEPEST:
-            sometimes = {}
+        # A property nothing fits may still be left out.
+        sometimes = {} if depth >= DEEPEST else {k: v for k, v in sometimes.items() if not v.is_empty}
         named = st.fixed_dictionaries(always, optional=sometimes)
         least, most = int(parts.get("minProperties", 0)), parts.get("maxProperties")
         open_object = extra is not False and (not declared or least > len(declared))
@@ -325,34 +333,45 @@ def _integers(parts: Schema) -> st.SearchStrategy[int]:
     step = int(parts.get("multipleOf", 1))
     low, high = -(-low // step), high // step
     if low > high:
-        raise InvalidValue(f"cannot draw integers of {parts!r}: no integer lies between the bounds")
+        return st.nothing()
     return st.integers(low, high).map(lambda number: number * step)
 
 
 def _numbers(parts: Schema) -> st.SearchStrategy[float]:
-    low, high = parts.get("minimum"), parts.get("maximum")
-    below, above = parts.get("exclusiveMinimum"), parts.get("exclusiveMaximum")
+    low, low_open = _tightest(parts, "minimum", "exclusiveMinimum", max)
+    high, high_open = _tightest(parts, "maximum", "exclusiveMaximum", min)
+    if low is not None and high is not None and (low > high or (low == high and (low_open or high_open))):
+        return st.nothing()
     if "multipleOf" in parts:
         step = float(parts["multipleOf"])
-        least = -1000 if low is None and below is None else math.ceil(max(low or below, below or low) / step)
-        most = (
-            1000 if high is None and above is None else math.floor(min(high or above, above or high) / step)
-        )
-        return st.integers(least, max(least, most)).map(lambda number: number * step)
-    open_low = below is not None and (low is None or below >= low)
-    open_high = above is not None and (high is None or above <= high)
+        least = -1000 if low is None else math.ceil(low / step)
+        most = least + 2000 if high is None else math.floor(high / step)
+        least = max(least, most - 2000) if low is None else least
+        return st.integers(least, most).map(lambda number: number * step) if least <= most else st.nothing()
     return st.floats(
-        min_value=below if open_low else low,
-        max_value=above if open_high else high,
-        exclude_min=open_low,
-        exclude_max=open_high,
+        min_value=low,
+        max_value=high,
+        exclude_min=low_open,
+        exclude_max=high_open,
         allow_nan=False,
         allow_infinity=False,
     )
 
 
+def _tightest(
+    parts: Schema, closed: str, opened: str, stricter: Callable[..., Any]
+) -> tuple[float | None, bool]:
+    """Return the bound of one side, and whether it is excluded itself."""
+    inner, outer = parts.get(closed), parts.get(opened)
+    if outer is not None and (inner is None or stricter(inner, outer) == outer):
+        return float(outer), True
+    return (None if inner is None else float(inner)), False
+
+
 def _texts(parts: Schema) -> st.SearchStrategy[str]:
     least, most = int(parts.get("minLength", 0)), parts.get("maxLength")
+    if most is not None and least > most:
+        return st.nothing()
     if "pattern" in parts:
         drawn = st.from_regex(str(parts["pattern"]), alphabet=characters)
         return drawn.filter(lambda found: least <= len(found) and (most is None or len(found) <= most))

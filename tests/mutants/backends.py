@@ -599,7 +599,7 @@ class DeletesUnderForks(MemoryBackend):
             del self._space.names[self._space.runs.pop(run).row.name]
 
 
-@mutant("a_fork_of_a_seq_or_run_that_is_not_there_is_refused", "random_histories")
+@mutant("a_fork_needs_a_parent_that_reaches_its_seq", "random_histories")
 class ForksBeyondTheHead(MemoryBackend):
     """Forks where nothing is yet."""
 

@@ -1,0 +1,245 @@
+"""A state machine that uses a module in any order and holds it against its own log and a twin.
+
+The twin is another instance in a run of its own that is given the same, one thing after the other and never at once;
+what both hold in the end has to be equal. A failing history is shrunk by hypothesis, printed as a short program, and
+its run is saved as a store that `eventcore show` opens.
+
+    from eventcore.testing.module_machine import machine_of
+    TestMine = machine_of(MyModule, MyInput).TestCase
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from eventcore.history.run import Run
+from eventcore.history.scope import in_run
+from eventcore.history.state import State, apply
+from eventcore.history.store import open as open_store
+from eventcore.testing.checks import CheckFailed
+from eventcore.testing.module_subject import Bench, Factory, ModuleSubject, outputs_json
+from eventcore.testing.module_training import drawn_fields
+from eventcore.testing.scheduling import run_coroutine
+
+PLACES = st.integers(0, 7)
+CASES = "EVENTCORE_CASES"
+"""Environment variable: the folder failing cases are saved in; `.eventcore-cases` without it."""
+
+
+class ModuleMachine(RuleBasedStateMachine):
+    """Calls, trains, rewrites, freezes, forks; after every step the state is what the log says.
+
+    Attributes:
+        subject: What is checked; set it in a subclass, or use `machine_of`.
+        latest: The machine that was made last: after a failure, the one with the shrunk history.
+        steps: How many rules were carried out by all machines of this class.
+    """
+
+    subject: ClassVar[ModuleSubject]
+    latest: ClassVar[ModuleMachine | None] = None
+    steps: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        if type(self).latest is not None:
+            type(self).latest.close()  # type: ignore[union-attr]  # set by the line above
+        type(self).latest = self
+        self.stack = ExitStack()
+        self.folded, self.seq = State(), 0
+
+    @initialize()
+    def begin(self) -> None:
+        """Make the module, and its twin in a run of its own."""
+        self.twin: Bench = self.stack.enter_context(self.subject.bench())
+        self.bench: Bench = self.stack.enter_context(self.subject.bench())
+
+    @property
+    def run(self) -> Run:
+        """The run of the module."""
+        return self.bench.run
+
+    def _example(self, place: int) -> Any:
+        examples = self.subject.examples()
+        return examples[place % len(examples)]
+
+    # --- rules ---------------------------------------------------------------------------------
+
+    @rule(place=PLACES, training=st.booleans())
+    def call(self, place: int, training: bool) -> None:
+        """Call both on one example: they answer the same."""
+        example = self._example(place)
+        mine = outputs_json(self.bench.answer(example, training=training))
+        with in_run(self.twin.run):
+            theirs = outputs_json(self.twin.answer(example, training=training))
+        assert mine == theirs, f"answered {mine!r}, and its twin {theirs!r}"
+
+    @rule(place=PLACES, count=st.integers(2, 4), order=st.integers(0, 50))
+    def call_at_once(self, place: int, count: int, order: int) -> None:
+        """Call on several examples at once; the twin is called on them one after the other."""
+        examples = [self._example(place + number) for number in range(count)]
+
+        async def work() -> Any:
+            return await asyncio.gather(*[self.bench.call(example) for example in examples])
+
+        mine = [outputs_json(answer) for answer in run_coroutine(work, order)]
+        with in_run(self.twin.run):
+            theirs = [outputs_json(self.twin.answer(example)) for example in examples]
+        assert mine == theirs, f"at once answered {mine!r}, one after the other {theirs!r}"
+
+    @rule(number=st.integers(0, 50))
+    def rewrite(self, number: int) -> None:
+        """Write what an optimizer might into a trainable variable of both."""
+        mine = self.bench.module.trainable_variables
+        if mine:
+            place = number % len(mine)
+            fields = drawn_fields(mine[place], number)
+            mine[place].update(fields)
+            with in_run(self.twin.run):
+                self.twin.module.trainable_variables[place].update(fields)
+
+    @rule(frozen=st.booleans())
+    def freeze(self, frozen: bool) -> None:
+        """Freeze or thaw the module: its variables follow."""
+        self.bench.module.trainable = not frozen
+        with in_run(self.twin.run):
+            self.twin.module.trainable = not frozen
+        if frozen:
+            assert not self.bench.module.trainable_variables, "frozen, it has trainable variables"
+
+    @rule()
+    def snapshot(self) -> None:
+        """Store a snapshot: nothing changes."""
+        before = self.run.state.digest
+        self.run.snapshot()
+        assert self.run.at(self.run.head).digest == before, "a snapshot is another state"
+
+    @rule(back=st.integers(0, 20))
+    def fork(self, back: int) -> None:
+        """Fork somewhere in the past: the fork begins with the state of then."""
+        at = max(1, self.run.flush() - back)
+        fork = self.run.fork(at=at)
+        assert fork.state.digest == self.run.at(at).digest, f"a fork at {at} begins with another state"
+        fork.close()
+
+    # --- what always holds ---------------------------------------------------------------------
+
+    @invariant()
+    def the_state_is_what_the_log_says(self) -> None:
+        """Fold what is new, and compare with the state, the variables and the twin."""
+        if not hasattr(self, "bench"):
+            return
+        type(self).steps += 1
+        head = self.run.flush()
+        if head > self.seq:
+            for record in self.run.events(self.seq + 1):
+                apply(self.folded, record.event)
+            self.seq = head
+        assert self.folded.digest == self.run.state.digest, "the log folds to another state"
+        mine = {variable.path: variable.get_json() for variable in self.bench.module.variables}
+        assert {path: self.folded.variables[path] for path in mine} == mine, "variables differ from the log"
+        theirs = {variable.path: variable.get_json() for variable in self.twin.module.variables}
+        assert mine == theirs, f"the module holds {mine!r}, its twin {theirs!r}"
+
+    def teardown(self) -> None:
+        """Keep the run until the next machine is made: this may be the one that failed."""
+
+    def close(self) -> None:
+        """Let go of the runs."""
+        self.stack.close()
+
+
+def machine_of(factory: Factory, inputs: Any = None, number: int = 0) -> type[ModuleMachine]:
+    """Return a state machine of one module; its `TestCase` is a test.
+
+    Args:
+        factory: Makes a fresh instance.
+        inputs: As in `check_module`.
+        number: Decides what is drawn for inputs.
+    """
+    subject = ModuleSubject(factory, inputs, number)
+    subject.examples()
+    return type(
+        "MachineOf" + _letters(subject.name),
+        (ModuleMachine,),
+        {"subject": subject, "latest": None, "steps": 0},
+    )
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.title() if character.isalnum())
+
+
+def run_module_machine(
+    factory: Factory, inputs: Any = None, *, number: int = 0, examples: int = 50, steps: int = 20
+) -> int:
+    """Run the machine of a module, and save the shortest failing history.
+
+    Args:
+        factory: Makes a fresh instance.
+        inputs: As in `check_module`.
+        number: Decides what is drawn.
+        examples: How many histories.
+        steps: How many steps each has, at most.
+
+    Returns:
+        How many steps were taken.
+
+    Raises:
+        CheckFailed: A history failed; the message holds the program, and where its log was saved.
+    """
+    machine = machine_of(factory, inputs, number)
+    try:
+        run_state_machine_as_test(
+            seed(number)(machine),
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except Exception as failure:
+        program = "\n".join(getattr(failure, "__notes__", []))
+        place = _saved(machine)
+        raise CheckFailed(f"{type(failure).__name__}: {failure}\n{program}\n{place}") from failure
+    finally:
+        if machine.latest is not None:
+            machine.latest.close()
+    return machine.steps
+
+
+def _saved(machine: type[ModuleMachine]) -> str:
+    """Copy the run of the shortest failing history into a store of its own; returns how to look at it."""
+    latest = machine.latest
+    if latest is None or not hasattr(latest, "bench"):
+        return "the module could not be made, so there is no log"
+    folder = Path(os.environ.get(CASES) or ".eventcore-cases")
+    folder.mkdir(parents=True, exist_ok=True)
+    path, number = folder / f"{machine.__name__}.lmdb", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{machine.__name__}-{number}.lmdb"
+    return save_case(latest.run, path)
+
+
+def save_case(run: Run, path: Path) -> str:
+    """Copy a run into a new store and return the command that shows it."""
+    try:
+        run.settle()
+        with open_store(path) as store:
+            store.import_run(run)
+    except Exception as error:
+        return f"its log could not be saved at {path}: {error}"
+    return (
+        f"its log is saved; look at it with: {Path(sys.executable).name} -m eventcore show {path} {run.name}"
+    )
