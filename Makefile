@@ -52,8 +52,9 @@ coverage: $(VENV)/.dev ## run the tests and show what they do not reach
 bench: $(VENV)/.dev ## print the table of figures
 	$(BIN)/python -m benchmarks
 
-crash: $(VENV)/.dev ## kill writers 10,000 times and count what was lost (must be 0)
+crash: $(VENV)/.dev ## kill writers and trainings 10,000 times each and count what was lost (must be 0)
 	$(BIN)/python tests/crash/campaign.py --kills 10000
+	$(BIN)/python tests/crash/resuming.py --kills 10000
 
 gepa: $(VENV)/.dev ## stop and kill runs of GEPA, resume them and count what differs (must be 0)
 	$(BIN)/python tests/integrations/campaign.py

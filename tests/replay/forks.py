@@ -11,6 +11,7 @@ Only its hash seed is that of the process it came from, so tests that are about 
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import signal
@@ -164,6 +165,8 @@ def serve() -> None:
     import eventcore.backends.sqlite  # noqa: F401
     import tests.replay.training  # noqa: F401  imported before any fork
 
+    gc.collect()
+    gc.freeze()  # the collector of a fork need not look at, and so copy, what is here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the forks
     for line in sys.stdin:
         job = json.loads(line)
