@@ -143,7 +143,7 @@ class RecordingRun(RunReader):
         base, pending = log.buffer
         if self._folded != base + len(pending):
             if self.replaying is not None:
-                return self.replaying.record(event)
+                return self.replaying.record(event, size)
             self._catch_up(log)
         with log.lock:
             seq = log.append(event, size)
@@ -181,7 +181,7 @@ class RecordingRun(RunReader):
             log.lock.acquire()
             base, pending = log.buffer
             count = len(pending)
-            if self._folded != base + count and self._rerun_update(log, event):
+            if self._folded != base + count and self._rerun_update(log, event, size):
                 count = size = 0  # nothing was appended, nor is anything to be done below
             else:
                 if not count or size > SMALL or log.failure is not None or log.closed:
@@ -239,12 +239,12 @@ class RecordingRun(RunReader):
             if log.grown >= self._grow_at:
                 self._grow(log)
 
-    def _rerun_update(self, log: Log, event: e.VariableUpdated) -> bool:
+    def _rerun_update(self, log: Log, event: e.VariableUpdated, size: int) -> bool:
         """Set the state right; whether the event was compared with the log instead, in a replay."""
         if self.replaying is None:
             self._catch_up(log)
             return False
-        self.replaying.record(event)
+        self.replaying.record(event, size)
         return True
 
     def _rerun_read(

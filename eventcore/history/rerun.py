@@ -29,8 +29,11 @@ class Replaying(Protocol):
         """Whether the run is written again where its log ends; else nothing at all is to be changed anywhere."""
         ...
 
-    def record(self, event: e.Event) -> int:
-        """Take what the code does as the next recorded event and return that one's seq, or raise."""
+    def record(self, event: e.Event, size: int = 0) -> int:
+        """Take what the code does as the next recorded event and return that one's seq, or raise.
+
+        `size` is for the log, should this be the first event behind what is recorded.
+        """
         ...
 
     def read(self, event: e.FieldRead) -> bool:

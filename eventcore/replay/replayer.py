@@ -97,7 +97,7 @@ class Replayer:
 
     # --- what the code does --------------------------------------------------------------------
 
-    def record(self, event: e.Event) -> int:
+    def record(self, event: e.Event, size: int = 0) -> int:
         """Take what the code does as the next recorded event and return that one's seq.
 
         Raises:
@@ -107,7 +107,7 @@ class Replayer:
             since = time.monotonic()
             while True:
                 if self.run.replaying is not self:
-                    return self.run.record(event)
+                    return self.run.record(event, size)
                 self._require_intact()
                 self._take_outcomes()
                 coming = self._peek()

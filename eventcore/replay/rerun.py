@@ -320,11 +320,11 @@ class Comparison(Replayer):
         self._seqs = {int(place) for place in process.order.breaks if place.isdecimal()}
         self._paths = {place for place in process.order.breaks if not place.isdecimal()}
 
-    def record(self, event: e.Event) -> int:
+    def record(self, event: e.Event, size: int = 0) -> int:
         """Compare; stop in the debugger first where that was asked for."""
         if self._seqs or self._paths:
             self._stop(event)
-        return super().record(event)
+        return super().record(event, size)
 
     def _stop(self, event: e.Event) -> None:
         with self.run.lock:
