@@ -152,6 +152,19 @@ def refuse_network(path: Path, *, force: bool) -> str | None:
     return f"the store lies on a network file system ({name}): safe only while one host opens it"
 
 
+def make_directories(path: Path) -> None:
+    """Create a directory and those above it, durably: a store is lost with any directory on its path.
+
+    Raises:
+        OSError: The file system refused.
+    """
+    if path.is_dir():
+        return
+    make_directories(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
 def make_private_directory(path: Path) -> None:
     """Create a directory only its owner may enter, or accept an empty one and make it so.
 
@@ -159,7 +172,7 @@ def make_private_directory(path: Path) -> None:
         StorageError: It cannot be created, or it holds files of somebody else.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:

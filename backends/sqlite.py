@@ -319,7 +319,7 @@ class SqliteBackend(Backend):
         if target.exists() or target.is_symlink():
             raise DuplicateName(f"cannot write a backup to {target}: it exists; name a new path")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            filesystem.make_directories(target.parent)
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
             with database.reader() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
                 connection.backup(copy)

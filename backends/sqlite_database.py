@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from eventcore.backends import rules
-from eventcore.backends.filesystem import FORMAT, check_format, os_failure, sync_directory, sync_file
+from eventcore.backends.filesystem import (
+    FORMAT,
+    check_format,
+    make_directories,
+    os_failure,
+    sync_directory,
+    sync_file,
+)
 from eventcore.backends.gate import Gate
 from eventcore.backends.sharing import Registry, Shared
 from eventcore.errors import CorruptLog, OutcomeUnknown, StorageError, StoreBusy, StoreReadOnly
@@ -386,7 +393,7 @@ def create_file(path: Path, log_id: str) -> None:
         )
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         _fill(draft, log_id)
         sync_file(draft)
