@@ -13,6 +13,7 @@ import pytest
 from eventcore.errors import (
     ConcurrentAppend,
     DuplicateName,
+    EventTooLarge,
     InvalidValue,
     NotFound,
     StorageError,
@@ -165,7 +166,7 @@ def test_resume_runs_the_code_again_and_goes_on_where_its_log_ends(
         head = store["long"].head
         store = reopen(store)
         again = store.run("long", resume=True, seed=seed)
-        assert (again.seed, again.head) == (9, 1)
+        assert (again.seed, names(again)) == (9, [])
         log(again, "one")
         assert names(again) == ["one"]
         again.close()
@@ -175,6 +176,19 @@ def test_resume_runs_the_code_again_and_goes_on_where_its_log_ends(
     log(again, "two")
     assert names(again) == ["one", "two"]
     assert resumed(again) == [False, True]
+
+
+def test_the_first_event_after_the_end_of_a_resumed_log_is_measured_like_any_other(
+    disk: str, reopen: Callable[[Store], Store]
+) -> None:
+    store = stores.open(disk)
+    log(store.run("long"), "one")
+    store = reopen(store)
+    again = store.run("long", resume=True)
+    log(again, "one")
+    with pytest.raises(EventTooLarge):
+        again.record(e.MetricLogged(*again.stamp(), "two", 1.0), 10_000_000)
+    assert names(again) == ["one"]
 
 
 def test_resuming_with_another_seed_is_refused_and_changes_nothing(
