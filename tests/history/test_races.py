@@ -447,7 +447,7 @@ def test_predictions_that_were_appended_meanwhile_can_be_lost(run: ec.Run) -> No
         word: str = "start"
 
     variable = ec.Variable(data_model=Skill, name="skill")
-    record = {"inputs": {}, "outputs": {}, "reward": None}
+    record: dict[str, object] = {"inputs": {}, "outputs": {}, "reward": None}
     with in_rollout("r0"):
         seen = list(variable.get("current_predictions"))
     with in_rollout("r1"):
