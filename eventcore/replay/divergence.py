@@ -102,7 +102,7 @@ def as_fields(event: e.Event) -> JsonDict:
         for name in event.__struct_fields__
         if name not in NOT_COMPARED
     }
-    return {"kind": type(event).__name__, **fields}
+    return {"event": type(event).__name__, **fields}
 
 
 def same(recorded: e.Event, replayed: e.Event) -> bool:
@@ -143,7 +143,7 @@ def divergence(
     header = recorded if replayed is None else replayed
     one = None if recorded is None else as_fields(recorded)
     other = None if replayed is None else as_fields(replayed)
-    alike = one is not None and other is not None and one["kind"] == other["kind"]
+    alike = one is not None and other is not None and one["event"] == other["event"]
     found: list[Difference] = value_differences(one, other) if alike else []
     nearest = None
     if isinstance(replayed, e.EffectStarted) and not alike:

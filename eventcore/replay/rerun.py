@@ -210,9 +210,9 @@ class ReplayProcess:
     def run(self, store: Store, name: str, seed: int | None) -> Run:
         """Return the run to compare with; a run that was never recorded lives in memory."""
         self.found.opened.append(name)
-        wanted = self.order.run
-        if self.target is None and (name == wanted or self._stands_for(name, wanted)):
-            return self._compared(wanted, 0)
+        meant = self._meant_by(name) if self.target is None else None
+        if meant is not None:
+            return self._compared(meant, 0)
         if name in self.store():
             return self._compared(name, 0)
         return Store(open_backend("memory:"), "memory:").start(name, seed)
@@ -221,16 +221,17 @@ class ReplayProcess:
         """The run of a script that opens none."""
         return self.run(self.store(), DEFAULT, None) if DEFAULT in self.store() else None
 
-    def _stands_for(self, name: str, wanted: str) -> bool:
-        """Whether the wanted run is what a script got that asked for `name`: numbered, or a fork."""
-        if re.fullmatch(re.escape(name) + r"-\d+", wanted):
-            return True
-        run: Run | None = self.store()[wanted]
+    def _meant_by(self, name: str) -> str | None:
+        """Return the run a script got that asked for `name`, if that led to the wanted run; else None.
+
+        It got a run of that name or a numbered one, or, where it was run again in a fork, that fork.
+        """
+        run: Run | None = self.store()[self.order.run]
         while run is not None:
-            if run.name == name or re.fullmatch(re.escape(name) + r"-\d+", run.name):
-                return True
+            if _is_called(run, name) or _was_run_again(run) and _descends_from(run, name):
+                return run.name
             run = run.parent
-        return False
+        return None
 
     def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
         """Return the recorded fork to compare with, from where it was forked."""
@@ -301,6 +302,30 @@ class ReplayProcess:
             self.found.digest = target.run.replayed_state.digest
         with open(self.order.report, "wb") as file:
             file.write(msgspec.json.encode(self.found))
+
+
+def _is_called(run: Run, name: str) -> bool:
+    return run.name == name or re.fullmatch(re.escape(name) + r"-\d+", run.name) is not None
+
+
+def _was_run_again(fork: Run) -> bool:
+    """Whether code was run in a fork from its first event on; else it began in the code where it was forked."""
+    if fork.forked_at is None:
+        return False
+    starts = fork.events(fork.forked_at + 1, kind=e.RunStarted)
+    return any(
+        isinstance(start.event, e.RunStarted) and start.event.facts.get("replayed_from") == 0
+        for start in starts
+    )
+
+
+def _descends_from(fork: Run, name: str) -> bool:
+    run = fork.parent
+    while run is not None:
+        if _is_called(run, name):
+            return True
+        run = run.parent
+    return False
 
 
 class Comparison(Replayer):

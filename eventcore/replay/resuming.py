@@ -52,6 +52,7 @@ class Resumption(Replayer):
 
     def __init__(self, run: Run, first: int, last: int, in_doubt: str) -> None:
         super().__init__(run, first, last)
+        self._from = first - 1
         self._policy = in_doubt
 
     def ended(self, event: e.Event | None) -> None:
@@ -61,7 +62,7 @@ class Resumption(Replayer):
     def _go_on(self, restored: e.StateRestored | None) -> None:
         waits = self.waiting()
         self.run.end_replay(restored)
-        self.run.record_start(resumed=True)
+        self.run.record_start(resumed=True, replayed_from=self._from)
         left = sum(not wait.effect.moment for wait in waits)
         doubt = f", {left} calls in doubt" if left else ""
         say(
