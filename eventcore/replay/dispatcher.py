@@ -17,7 +17,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
@@ -32,6 +32,7 @@ PASS_LIMIT = 100_000
 CALM_PASSES = 16
 """Passes without an event that count as blocked in a loop whose ready queue cannot be looked into."""
 
+T = TypeVar("T")
 Deliver = Callable[[], None]
 
 
@@ -53,6 +54,35 @@ class Delivery(msgspec.Struct, frozen=True):
     after: asyncio.Future[None] | None = None
 
 
+class Turn(asyncio.Future[T]):
+    """What a task waits for. Its cancellation has a turn too.
+
+    Who cancels several tasks at once may do so in an order that the addresses of objects decide (a `TaskGroup`
+    does): they hear of it in the order in which they began to wait.
+
+    Args:
+        dispatcher: Who gives turns.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__(loop=dispatcher.loop)
+        self._dispatcher = dispatcher
+        self._told: tuple[Any, ...] = ()
+        self.ordinal = dispatcher.next_ordinal()
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Have the wait cancelled, when all tasks of the run are blocked."""
+        if self.done():
+            return False
+        self._told = () if msg is None else (msg,)
+        self._dispatcher.give_up(self)
+        return True
+
+    def cancel_now(self) -> None:
+        """Cancel the wait."""
+        super().cancel(*self._told)
+
+
 class Dispatcher:
     """Delivers to the tasks of one run in one event loop.
 
@@ -66,6 +96,8 @@ class Dispatcher:
         self.loop = loop
         self._commits: deque[Delivery] = deque()  # waits for a commit, nothing else
         self._outcomes: deque[Delivery] = deque()
+        self._cancelled: dict[int, Turn[Any]] = {}
+        self._ordinal = 0
         self._scheduled = self._waiting = False
         self._passes = self._calm = self._seen_head = 0
         self._arrivals = 0
@@ -83,7 +115,7 @@ class Dispatcher:
 
     async def committed(self, seq: int) -> None:
         """Return once `seq` is durable and it is this task's turn."""
-        future: asyncio.Future[None] = self.loop.create_future()
+        future: Turn[None] = Turn(self)
         self._commits.append(
             Delivery(seq, lambda: _resolve(future, None), lambda error: _fail(future, error))
         )
@@ -98,6 +130,16 @@ class Dispatcher:
             self.wake()
         else:
             self.call(self.wake)
+
+    def give_up(self, turn: Turn[Any]) -> None:
+        """Cancel a wait in its turn. In the loop's thread."""
+        self._cancelled[turn.ordinal] = turn
+        self._schedule()
+
+    def next_ordinal(self) -> int:
+        """Count those who wait."""
+        self._ordinal += 1
+        return self._ordinal
 
     def start(
         self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context
@@ -122,20 +164,30 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Look again, soon. In the loop's thread."""
-        if not self._scheduled and not self._waiting:
+        if not self._waiting:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._turn, context=self.context)
 
     def _turn(self) -> None:
         self._scheduled = False
         replaying = self.run.replaying
-        if not self._commits and not self._outcomes and replaying is None:
+        if not self._cancelled and not self._commits and not self._outcomes and replaying is None:
             return
         busy = self._busy()
         if busy is not None:
             self._pass_by(busy)
             return
         self._passes = 0
+        if self._cancelled:
+            self._cancelled.pop(min(self._cancelled)).cancel_now()
+            self._schedule()
+            return
+        if self._waiting:
+            return
         queue = self._commits or self._outcomes
         if queue:
             self._hand_out(queue)
@@ -155,17 +207,27 @@ class Dispatcher:
                 self._held = (delivery, self._progress())
             self.run.when_durable(delivery.seq, lambda: self.call(self._go_on))
             return
+        self._settle_order(delivery)
         queue.popleft()
-        if self._held is not None and self._held[0] is delivery:
-            _, before = self._held
-            self._held = None
-            if delivery.again is not None and settlement is True and self._progress() != before:
-                delivery.again()
         if settlement is True:
             delivery.deliver()
         else:
             delivery.refuse(settlement)
         self.wake()
+
+    def _settle_order(self, delivery: Delivery) -> None:
+        """Record the outcomes that wait once more, here, if the run's code went on by itself while one was held up.
+
+        A replay holds up nothing: it would deliver them where they are recorded first.
+        """
+        if self._held is None or self._held[0] is not delivery:
+            return
+        before = self._held[1]
+        self._held = None
+        if self._progress() != before:
+            for waiting in self._outcomes:
+                if waiting.again is not None:
+                    waiting.again()
 
     def _go_on(self) -> None:
         self._waiting = False
@@ -179,7 +241,7 @@ class Dispatcher:
         """Let the run's tasks go on; one that never blocks is told so in place of an outcome."""
         self._passes += 1
         if self._passes <= PASS_LIMIT:
-            self.wake()
+            self._schedule()
             return
         self._passes = 0
         error = BusyTask(
@@ -190,6 +252,8 @@ class Dispatcher:
         for queue in (self._commits, self._outcomes):
             while queue:
                 queue.popleft().refuse(error)
+        while self._cancelled:
+            self._cancelled.popitem()[1].cancel_now()
         if self.run.replaying is not None:
             self.run.replaying.stuck(error)
 

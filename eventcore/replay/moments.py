@@ -9,14 +9,13 @@ and while a graph is traced, they are what asyncio has: what happens there is no
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from eventcore.errors import Diverged, InvalidValue, StorageError
-from eventcore.history.scope import scope
+from eventcore.history.scope import Scope, current, scope
 from eventcore.replay.effects import Effect
 from eventcore.replay.outcomes import Outcome, Ticket
 from eventcore.replay.waiting import Wait
@@ -186,9 +185,14 @@ class _ThreadWait(Wait, Generic[R]):
 
     async def end(self) -> R:
         """Return what the thread returned, or raise what it raised."""
-        # Threads that wait for their turn must not keep others from being started: no pool of a fixed size.
-        executor = _many_threads() if self.effect.run.replaying is not None else None
-        running = self.dispatcher.loop.run_in_executor(executor, self.context.run, self._run)
+        here = self.context.run(scope)
+        # By its cause everything the thread records is told from what others of the same rollout record.
+        self.context.run(current.set, Scope(here.run, here.rollout, self.effect.ticket.seq))
+        replaying: Any = self.effect.run.replaying
+        if replaying is not None:
+            replaying.thread_began(self.effect.ticket.seq)
+            _make_room(self.dispatcher.loop)
+        running = self.dispatcher.loop.run_in_executor(None, self.context.run, self._run)
         running.add_done_callback(self._note_end, context=self.dispatcher.context)
         await self.outcome()
         if self._error is not None:
@@ -196,10 +200,16 @@ class _ThreadWait(Wait, Generic[R]):
         return self._value  # type: ignore[return-value]
 
     def _run(self) -> None:
+        replaying: Any = self.effect.run.replaying
+        if replaying is not None:
+            replaying.thread_began(self.effect.ticket.seq)
         try:
             self._value = self._work()
         except BaseException as error:
             self._error = error
+        finally:
+            if replaying is not None:
+                replaying.thread_ended(self.effect.ticket.seq)
 
     def _note_end(self, running: asyncio.Future[None]) -> None:
         if running.cancelled():  # the pool was shut down before its turn
@@ -242,6 +252,7 @@ async def _nothing_to_send(ticket: Ticket) -> Outcome:
     return _DONE
 
 
-@functools.cache
-def _many_threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="again")
+def _make_room(loop: asyncio.AbstractEventLoop) -> None:
+    """Have as many threads as are asked for: those that wait for their turn must not keep others from starting."""
+    if getattr(loop, "_default_executor", None) is None:
+        loop.set_default_executor(ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="asyncio"))

@@ -21,7 +21,8 @@ from eventcore.history.run import Run
 from eventcore.history.state import State, apply
 from eventcore.replay.divergence import Divergence, divergence, same
 from eventcore.replay.outcomes import CANCELLED
-from eventcore.replay.stillness import busy_threads, has_timers, is_still
+from eventcore.replay.stillness import has_timers, is_still
+from eventcore.replay.threads import Threads
 
 if TYPE_CHECKING:
     from eventcore.replay.dispatcher import Dispatcher
@@ -43,6 +44,9 @@ _FARTHEST = 1000
 
 PATIENCE = 10.0
 """Seconds in which a thread, or whatever the code waits for besides effects, may bring it to the next event."""
+
+LOOK_AHEAD = 10_000
+"""Events among which a read is looked for that is not recorded next."""
 
 POLL = 0.002
 
@@ -85,9 +89,10 @@ class Replayer:
         self._waits: dict[int, Wait] = {}
         self._last_outcomes = _several(self._reader.events(first, last))
         self._earlier: dict[int, OutcomeEvent] = {}  # arrived, and not what the program saw: that comes later
+        self._threads = Threads()
+        self._moved = (time.monotonic(), 0)  # when, and by the clock of the log
         self._turn = threading.Condition(run.lock)
         self._error: Diverged | None = None
-        self._still_since: tuple[int, float] | None = None
 
     def begin(self, state: State) -> None:
         """Take the place of the log's end."""
@@ -104,7 +109,6 @@ class Replayer:
             Diverged: It is not.
         """
         with self._turn:
-            since = time.monotonic()
             while True:
                 if self.run.replaying is not self:
                     return self.run.record(event, size)
@@ -116,7 +120,7 @@ class Replayer:
                     continue
                 if same(coming[1], event):
                     return self._consumed(event)
-                if not self._others_may_come(since):
+                if not self._others_came(coming, event):
                     self._leave(coming, event)
 
     def read(self, event: e.FieldRead) -> bool:
@@ -126,6 +130,8 @@ class Replayer:
                 return False
             self._require_intact()
             self._take_outcomes(reads=True)
+            if self._threads.running and self._wait_to_read(event):
+                return self.run.replaying is self
             skipped: list[tuple[int, e.Event]] = []
             while (coming := self._peek(reads=True)) is not None and isinstance(coming[1], PASSED_OVER):
                 if same(coming[1], event):
@@ -141,6 +147,42 @@ class Replayer:
                 return self.run.replaying is self
             self.added_reads += 1
             return True
+
+    def _wait_to_read(self, event: e.FieldRead) -> bool:
+        """Read in turn, beside threads; False for a read that is not recorded, or that nobody lets come."""
+        while self.run.replaying is self:
+            self._require_intact()
+            self._take_outcomes(reads=True)
+            coming = self._peek(reads=True)
+            if coming is not None and same(coming[1], event):
+                self._consumed(coming[1])
+                return True
+            if coming is None or not self._is_ahead(event) or not self._others_came(coming, event):
+                return False
+        return True
+
+    def _is_ahead(self, event: e.FieldRead) -> bool:
+        """Whether a read is recorded later."""
+        for number in range(LOOK_AHEAD):
+            if number >= len(self._coming):
+                found = next(self._source, None)
+                if found is None:
+                    return False
+                self._coming.append(found)
+            if same(self._coming[number][1], event):
+                return True
+        return False
+
+    def thread_began(self, seq: int) -> None:
+        """A thread of the run is under way, and then it is the one that says so: its effect is `seq`."""
+        with self._turn:
+            self._threads.running[seq] = threading.get_ident() if seq in self._threads.running else None
+
+    def thread_ended(self, seq: int) -> None:
+        """A thread of the run records nothing more."""
+        with self._turn:
+            self._threads.running.pop(seq, None)
+            self._turn.notify_all()
 
     def expect(self, wait: Wait) -> None:
         """Hand the outcome of an effect to `wait` when the log comes to it."""
@@ -162,7 +204,6 @@ class Replayer:
     def take(self, effect: Effect) -> OutcomeEvent | None:
         """Return the recorded outcome of a plain function's effect; None if the call has to be made."""
         with self._turn:
-            since = time.monotonic()
             while True:
                 if self.run.replaying is not self:
                     self.doubtful(effect)
@@ -178,7 +219,7 @@ class Replayer:
                     self._consumed(event)
                     self.effects += 1
                     return event
-                if not self._others_may_come(since):
+                if not self._others_came(coming, effect.ticket.seq):
                     self._leave(
                         coming, None, f"the code waits for the outcome of {effect.kind!r}, which is not there"
                     )
@@ -207,12 +248,8 @@ class Replayer:
 
     def _look_again(self, dispatcher: Dispatcher, coming: tuple[int, e.Event]) -> None:
         """Nothing can be handed out: a timer, a thread or a connection of the code's own may be what it waits for."""
-        now = time.monotonic()
-        if self._still_since is None or self._still_since[0] != self.position:
-            self._still_since = (self.position, now)
-        if has_timers(dispatcher):
-            self._still_since = (self.position, now)
-        elif is_still(dispatcher) or now - self._still_since[1] > PATIENCE:
+        moves = has_timers(dispatcher) or not is_still(dispatcher)
+        if not moves or time.monotonic() > self._deadline(coming[1]):
             try:
                 self._leave(coming, None, "the code waits, and nothing that it waits for is recorded next")
             except Diverged:
@@ -245,7 +282,10 @@ class Replayer:
             coming = self._coming[0]
             if reads or not isinstance(coming[1], PASSED_OVER):
                 return coming
-            self.missing_reads += isinstance(coming[1], e.FieldRead)
+            is_read = isinstance(coming[1], e.FieldRead)
+            if is_read and self._threads.running and not self._threads.is_mine(coming[1]):
+                return coming
+            self.missing_reads += is_read
             self._consumed(coming[1])
 
     def _consumed(self, event: e.Event) -> int:
@@ -253,6 +293,7 @@ class Replayer:
         seq, _ = self._coming.popleft()
         apply(self.run.replayed_state, event)
         self.position = seq
+        self._moved = (time.monotonic(), event.time)
         self._take_from_outside()
         self._turn.notify_all()
         return seq
@@ -295,14 +336,33 @@ class Replayer:
             self.effects += 1
             wait.arrive(seq, self._earlier.get(event.cause, event))
 
-    def _others_may_come(self, since: float) -> bool:
+    def _others_came(self, coming: tuple[int, e.Event], wanted: e.Event | int) -> bool:
         """Wait for another thread to come to the next event; False if there is none, or it took too long."""
-        left = since + PATIENCE - time.monotonic()
-        if left <= 0 or not busy_threads():
+        event = coming[1]
+        if time.monotonic() > self._deadline(event) or not self._threads.others_may_come(event):
+            return self._passed_over(coming)
+        me = threading.get_ident()
+        self._threads.waiting[me] = wanted
+        self._turn.notify_all()  # those who wait may see by this that nobody comes any more
+        try:
+            self._turn.wait(0.05)
+        finally:
+            del self._threads.waiting[me]
+        return True
+
+    def _passed_over(self, coming: tuple[int, e.Event]) -> bool:
+        """Pass over a read that nobody comes to."""
+        if not isinstance(coming[1], e.FieldRead):
             return False
-        before = self.position
-        self._turn.wait(min(left, 0.05))
-        return self.position != before or busy_threads()
+        self.missing_reads += 1
+        self._consumed(coming[1])
+        return True
+
+    def _deadline(self, coming: e.Event) -> float:
+        """Until when to wait for whatever brings the next event: as long as it took then, and some time more."""
+        when, recorded = self._moved
+        took = (coming.time - recorded) / 1e6 if recorded else 0.0
+        return when + PATIENCE + max(0.0, took)
 
     # --- leaving the log -----------------------------------------------------------------------
 
@@ -326,7 +386,7 @@ class Replayer:
     def may_pass_ending(self, coming: tuple[int, e.Event]) -> bool:
         """Pass over the end of an interrupted process, where the run was resumed behind it before."""
         for seq, event in self.rest():
-            if isinstance(event, e.StateRestored) and event.seq == self.position:
+            if isinstance(event, e.StateRestored) and event.back_to == self.position:
                 self.pass_to(seq)
                 return True
             if not is_ending(event):

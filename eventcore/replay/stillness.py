@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Container
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,12 @@ def is_still(dispatcher: Dispatcher) -> bool:
     return selector is not None and len(selector.get_map() or ()) <= 1 and not busy_threads()
 
 
-def busy_threads() -> bool:
-    """Whether there are threads, besides this one and the engine's own, that are not waiting for work."""
+def busy_threads(besides: Container[int | None] = ()) -> bool:
+    """Whether there are threads that are not waiting for work, besides this one, the engine's own and those given."""
     here, frames = threading.current_thread(), sys._current_frames()
     return any(
         thread is not here
+        and thread.ident not in besides
         and not thread.name.startswith("eventcore-")
         and not _is_parked(frames.get(thread.ident or 0))
         for thread in threading.enumerate()

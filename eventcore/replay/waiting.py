@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from eventcore.errors import Diverged, StorageError
 from eventcore.history import events as e
-from eventcore.replay.dispatcher import Delivery, dispatcher_of
+from eventcore.replay.dispatcher import Delivery, Turn, dispatcher_of
 from eventcore.replay.outcomes import Outcome, Ticket, outcome_of, raised_by
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Wait:
         self.dispatcher = dispatcher_of(effect.run)
         self.context = contextvars.copy_context()
         self._call = call
-        self._future: asyncio.Future[Outcome] = self.dispatcher.loop.create_future()
+        self._future: Turn[Outcome] = Turn(self.dispatcher)
         self._task: asyncio.Task[None] | None = None
 
     async def outcome(self) -> Outcome:
