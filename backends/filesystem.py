@@ -165,8 +165,12 @@ def make_directories(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def make_private_directory(path: Path) -> None:
+def make_private_directory(path: Path, leftovers: tuple[str, ...] = ()) -> None:
     """Create a directory only its owner may enter, or accept an empty one and make it so.
+
+    Args:
+        path: The directory.
+        leftovers: How names begin that a creation may have left there which a kill or a power cut ended.
 
     Raises:
         StorageError: It cannot be created, or it holds files of somebody else.
@@ -176,7 +180,7 @@ def make_private_directory(path: Path) -> None:
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
-            strange = sorted(os.listdir(path))
+            strange = sorted(name for name in os.listdir(path) if not name.startswith(leftovers))
             if strange:
                 raise StorageError(
                     f"cannot create a store at {path}: the directory holds other files ({', '.join(strange[:3])}); "

@@ -22,6 +22,7 @@ from eventcore.backends.filesystem import os_failure
 from eventcore.errors import CorruptLog, StorageError
 
 DATA = "data.mdb"
+LOCK = "lock.mdb"
 
 _MAGIC = 0xBEEFC0DE
 _HEADER = 16

@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from eventcore.backends import filesystem, rules
 from eventcore.backends.lmdb_environment import Environment, Settings, Txn
-from eventcore.backends.lmdb_file import DATA
+from eventcore.backends.lmdb_file import DATA, LOCK
 from eventcore.errors import CorruptLog, StorageError
 
 _FORMAT_KEY = b"format"
+_DRAFT = ".draft."
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -39,16 +41,28 @@ def prepare(path: Path, map_size: int, *, may_create: bool) -> filesystem.Manife
         if not may_create:
             raise filesystem.store_missing(path)
         if path.is_dir():
-            # Perhaps a mount point, which cannot be replaced: the store is made in place.
-            filesystem.make_private_directory(path)
+            # Perhaps a mount point, which cannot be replaced: the data file is moved into it.
+            filesystem.make_private_directory(path, leftovers=(_DRAFT, LOCK))
+            _make(path, path / f"{_DRAFT}{os.getpid()}.{threading.get_ident()}", map_size, _move_data)
         else:
-            _make(path, map_size)
+            draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+            _make(path, draft, map_size, os.rename)
     return filesystem.read_manifest(path, "lmdb")
 
 
-def _make(path: Path, map_size: int) -> None:
+def _move_data(draft: Path, path: Path) -> None:
+    """Move the data file of a draft into a directory, unless there is one; its manifest is written anew."""
+    try:
+        os.link(draft / DATA, path / DATA)
+    except FileExistsError:
+        pass  # Another process was first: its store it is.
+    except OSError:  # A file system without links.
+        os.rename(draft / DATA, path / DATA)
+    filesystem.sync_directory(path)
+
+
+def _make(path: Path, draft: Path, map_size: int, move: Callable[[Path, Path], None]) -> None:
     """Make a whole store under another name and move it to `path`."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     filesystem.remove_tree(draft)
     filesystem.make_private_directory(draft)
     try:
@@ -58,7 +72,7 @@ def _make(path: Path, map_size: int) -> None:
         finally:
             environment.close()
         try:
-            os.rename(draft, path)
+            move(draft, path)
         except OSError as error:
             if not (path / DATA).exists():  # Otherwise another process was first: its store it is.
                 raise filesystem.os_failure(f"create a store at {path}", error) from error

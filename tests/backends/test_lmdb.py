@@ -129,6 +129,18 @@ def test_an_empty_folder_becomes_a_store(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
+def test_a_folder_in_which_a_creation_was_cut_off_becomes_a_store(path: Path) -> None:
+    (path / ".draft.7.7").mkdir(parents=True)
+    (path / ".draft.7.7" / "data.mdb").write_bytes(b"half of it")
+    (path / "lock.mdb").touch()
+    store = LmdbBackend.open(str(path))
+    store.create_run("a")
+    store.close()
+    again = LmdbBackend.open(str(path))
+    assert [row.name for row in again.runs()] == ["a"]
+    again.close()
+
+
 def test_an_environment_of_another_program_is_left_alone(path: Path) -> None:
     with lmdb.open(str(path), max_dbs=2) as env, env.begin(write=True) as txn:
         txn.put(b"theirs", b"1")
