@@ -168,7 +168,7 @@ _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.EffectCompleted: _effect_completed,
     e.EffectReused: _effect_reused,
     e.LabelSet: lambda event: f"-> {event.seq}",
-    e.StateRestored: lambda event: f"the state of {event.seq}",
+    e.StateRestored: lambda event: f"the state of {event.back_to}",
 }
 
 

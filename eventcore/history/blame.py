@@ -244,7 +244,7 @@ class _Walk:
         if self._reader.was_resumed:
             for at, event in tagged(self._reader, (e.StateRestored,), first, seq):
                 assert isinstance(event, e.StateRestored)
-                first, asked_of, restored = at + 1, event.seq, event
+                first, asked_of, restored = at + 1, event.back_to, event
         records = self._trail.events(first, seq)
         fields = {str(question.path[0]) for question in questions if question.path}
         if not fields.isdisjoint(RECORDS):  # records go from one of these fields to the other

@@ -481,11 +481,11 @@ class StateRestored(Event, frozen=True, array_like=True, gc=False, tag=37):
     """A resumed run takes back what its interrupted process did last. `apply` replaces the whole state.
 
     Attributes:
-        seq: Seq whose state this is.
+        back_to: Seq whose state this is.
         state: That state, encoded as in a snapshot.
     """
 
-    seq: int
+    back_to: int
     state: bytes
 
 

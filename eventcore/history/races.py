@@ -201,7 +201,7 @@ class _Finder:
                 self._known.clear()
                 self._changes.clear()
             elif kind is e.StateRestored:
-                self._undone(event.seq)  # type: ignore[attr-defined]
+                self._undone(event.back_to)  # type: ignore[attr-defined]
             apply(self._state, event)
         if kind is not e.SourceSeen:
             self._before = seq

@@ -72,6 +72,7 @@ class RecordingRun(RunReader):
         self._grow_at = SNAPSHOT_FLOOR
         self._sources = Sources(live.sources)
         self.replaying: Replaying | None = None
+        self.opened_at = 0  # seq the code began at; random streams differ from those of the code before it
         self.host_tasks: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @property

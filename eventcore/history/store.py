@@ -273,6 +273,7 @@ class Store:
         seed = lineage.seed_of(self.row(parent.number))
         row = self._create(wanted, seed, parent.number, at)
         fork = self.opened(row, Reader(self.backend, row.id).state_at(row.head))
+        fork.opened_at = at
         pinned = {"run": parent.number, "name": parent.name, "from": at, "head": parent.head}
         fork.record_start(resumed=False, **({"reuse": pinned} if reuse else {}))
         return fork
@@ -304,6 +305,7 @@ class Store:
 
     def _writer(self, row: RunRow, resumed: bool) -> Run:
         run = self.opened(row, Reader(self.backend, row.id).state_at(row.head))
+        run.opened_at = row.head
         run.record_start(resumed=resumed)
         return run
 

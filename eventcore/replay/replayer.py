@@ -97,6 +97,7 @@ class Replayer:
     def begin(self, state: State) -> None:
         """Take the place of the log's end."""
         self.run.begin_replay(self, state)
+        self.run.opened_at = self.position
         with self._turn:
             self._take_from_outside()
 
@@ -113,6 +114,8 @@ class Replayer:
                 if self.run.replaying is not self:
                     return self.run.record(event, size)
                 self._require_intact()
+                if isinstance(event, e.LabelSet) and (labelled := self._labelled(event.label)) is not None:
+                    return labelled
                 self._take_outcomes()
                 coming = self._peek()
                 if coming is None:
@@ -122,6 +125,22 @@ class Replayer:
                     return self._consumed(event)
                 if not self._others_came(coming, event):
                     self._leave(coming, event)
+
+    def _labelled(self, label: str) -> int | None:
+        """Take a label that is recorded next, beside reads and what came from outside, as the one the code sets."""
+        self._take_outcomes(reads=True)
+        for count in range(_FARTHEST):
+            if count == len(self._coming) and (found := next(self._source, None)) is not None:
+                self._coming.append(found)
+            if count == len(self._coming) or not isinstance(self._coming[count][1], PASSED_OVER):
+                return None
+            event = self._coming[count][1]
+            if isinstance(event, e.LabelSet) and event.label == label:
+                for _ in range(count):
+                    self.missing_reads += isinstance(self._coming[0][1], e.FieldRead)
+                    self._consumed(self._coming[0][1])
+                return self._consumed(event)
+        return None
 
     def read(self, event: e.FieldRead) -> bool:
         """Take note of a read; False if the log is at its end and the run goes on for real."""

@@ -12,6 +12,7 @@ from functools import partial
 
 from eventcore.errors import CallInDoubt, Diverged
 from eventcore.history import events as e
+from eventcore.history.log import MAX_EVENT
 from eventcore.history.run import Run
 from eventcore.history.state import encode_state
 from eventcore.replay.divergence import Divergence, say
@@ -105,8 +106,10 @@ class Resumption(Replayer):
         if not ended or not all(is_ending(event) for _, event in rest):
             return False
         kept = self.position
-        self.pass_to(self.last)
         state = encode_state(self.run.replayed_state)
+        if len(state) > MAX_EVENT:
+            return False  # cannot be taken back: the divergence says how to fork before it
+        self.pass_to(self.last)
         self._go_on(e.StateRestored(*self.run.stamp(), kept, state))
         return True
 

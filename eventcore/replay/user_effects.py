@@ -178,7 +178,8 @@ def random(purpose: str) -> Random:
     counter = _draws.setdefault(run, Counter())
     ordinal = counter[(rollout, purpose)]
     counter[(rollout, purpose)] += 1
-    return stream(run.seed, purpose, rollout, ordinal)
+    begun = (run.opened_at,) if run.opened_at else ()
+    return stream(run.seed, purpose, rollout, ordinal, *begun)
 
 
 async def to_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -189,7 +189,7 @@ class _Recorded:
             self._rewards.update(event.rewards)
         elif isinstance(event, e.StateRestored):
             self._present.clear()
-            self._records = [(own, found) for own, found in self._records if found.seq <= event.seq]
+            self._records = [(own, found) for own, found in self._records if found.seq <= event.back_to]
         elif _makes_another(event):
             self._present.pop(event.variable, None)  # type: ignore[attr-defined]
         apply(self._state, event)

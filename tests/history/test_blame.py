@@ -149,7 +149,7 @@ def test_what_a_resumed_run_took_back_wrote_nothing(disk: str) -> None:
         variable.update({"text": "one big lost two"})
     with stores.open(disk) as store:
         run = store.reopen("main")
-        run.record(e.StateRestored(*run.stamp(), seq=kept, state=encode_state(run.at(kept))))
+        run.record(e.StateRestored(*run.stamp(), back_to=kept, state=encode_state(run.at(kept))))
         assert owners(run) == [("one ", declared), ("big ", kept), ("two", declared)]
         run.record(e.VariableUpdated(*run.stamp(), 0, {"text": "one big new two"}, -1))
         assert owners(run) == [("one ", declared), ("big ", kept), ("new ", run.head), ("two", declared)]

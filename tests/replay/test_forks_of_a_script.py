@@ -107,3 +107,40 @@ def test_a_snapshot_asked_for_while_code_is_run_again_is_none_of_a_state_long_pa
         assert code(store) == digest
         assert store.verify() == []
         assert store["trunk"].at(store["trunk"].head).digest == digest
+
+
+def test_a_script_that_sets_labels_comes_to_them_again(tmp_path: Path) -> None:
+    def code(store: Any, upto: int) -> dict[str, int]:
+        run = store.run("trunk", resume=True)
+        state = ec.Variable(data_model=Word, name="word")
+        for number in range(upto):
+            state.update({"word": str(number)})
+            assert state.get("word") == str(number)
+            run.label("best" if number % 2 else f"at {number}")
+        return dict(run.state.labels)
+
+    ec.clear_session()
+    with ec.open(tmp_path / "whole.lmdb") as store:
+        whole = code(store, 5)
+    for upto in (3, 3, 5, 5):
+        ec.clear_session()
+        with ec.open(tmp_path / "runs.lmdb") as store:
+            labels = code(store, upto)
+    assert list(labels) == list(whole)
+    assert labels["at 0"] == whole["at 0"]
+
+
+def test_a_reopened_run_draws_other_numbers_than_the_code_before_it(tmp_path: Path) -> None:
+    drawn = []
+    ec.clear_session()
+    with ec.open(tmp_path / "runs.lmdb") as store:
+        with store.run("trunk", seed=3):
+            drawn.append(ec.random("x").random())
+        store["trunk"].close()
+        with store.reopen("trunk"):
+            drawn.append(ec.random("x").random())
+        store["trunk"].close()
+        ec.clear_session()
+        store.run("trunk", seed=3, resume=True)
+        drawn.append(ec.random("x").random())
+    assert drawn[0] == drawn[2] != drawn[1]
