@@ -34,6 +34,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from eventcore.errors import EventcoreError, Unavailable
+from eventcore.integrations.attribution import attributed
 from eventcore.integrations.halting import arriving, carried
 from eventcore.replay.user_effects import random as derived
 
@@ -129,7 +130,12 @@ def compile(optimizer: Any, student: Any, *, name: str = "program", **options: A
     """
     programs = Programs(student, name)
     callbacks = [*dspy.settings.callbacks, programs]
-    with arriving(), _seeded(), dspy.context(num_threads=1, callbacks=callbacks):
+    with (
+        arriving(),
+        attributed(programs.variable),
+        _seeded(),
+        dspy.context(num_threads=1, callbacks=callbacks),
+    ):
         compiled = optimizer.compile(student, **options)
         programs.compiled(compiled)
     return compiled

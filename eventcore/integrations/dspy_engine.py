@@ -21,6 +21,7 @@ from dspy.utils import exceptions  # pyright: ignore[reportMissingTypeStubs]
 
 from eventcore.errors import InvalidValue
 from eventcore.history.scope import scope
+from eventcore.integrations.attribution import attributed_to
 from eventcore.integrations.halting import halting
 from eventcore.replay.effects import Outcome, Ticket, perform, perform_now
 from eventcore.replay.secrets import redacted_text
@@ -96,7 +97,9 @@ class RecordedEngine:
                 return asked.outcome(asked.lm(request, cache=False))
 
         try:
-            return perform_now(KIND, serde.request_to_dict(request), call, paid=self._paid)
+            return perform_now(
+                KIND, serde.request_to_dict(request), call, variable=attributed_to(), paid=self._paid
+            )
         except exceptions.LMError as error:
             raise _same_again(error) from error
 
@@ -111,7 +114,9 @@ class RecordedEngine:
                 return asked.outcome(await asyncio.to_thread(asked.lm, request, cache=False))
 
         try:
-            return await perform(KIND, serde.request_to_dict(request), call, paid=self._paid)
+            return await perform(
+                KIND, serde.request_to_dict(request), call, variable=attributed_to(), paid=self._paid
+            )
         except exceptions.LMError as error:
             raise _same_again(error) from error
 

@@ -18,6 +18,8 @@
   these answers are given to it in the place of calls; it goes on for real where the log ends.
 - The candidates are events of a trainable variable: each one that is proposed, rejected ones too, with its
   parents; each one that is accepted, with its score; the best so far is what the variable holds.
+- An iteration is an epoch of the run, and a call is made for the candidate it is about:
+  `run.cost(by="epoch")` and `run.cost(by="candidate")` tell what each has cost.
 - What would come out differently in another process is pinned down: GEPA's seed comes from the run's, and
   its sets of names, whose order depends on PYTHONHASHSEED, are gone through in sorted order (when candidates are
   merged, GEPA draws a random number per component in that order). GEPA as it is installed is not touched.
@@ -37,6 +39,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import InvalidValue, Unavailable
+from eventcore.integrations.attribution import attributed
 from eventcore.integrations.gepa_calls import (
     RECORDS,
     RecordedAdapter,
@@ -119,7 +122,7 @@ def optimize(
         reflection_lm_kwargs = None
     if custom_candidate_proposer is not None and models:
         custom_candidate_proposer = recorded_proposer(custom_candidate_proposer)
-    with arriving():
+    with arriving(), attributed(recorder.variable):
         result: GEPAResult[Any, Any] = api.optimize(
             seed_candidate, trainset, valset, wrapped, task_lm, evaluator, reflection_lm, reflection_lm_kwargs,
             seed=random("gepa").getrandbits(32) if seed is None else seed,

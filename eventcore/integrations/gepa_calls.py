@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventcore.errors import SchemaMismatch
+from eventcore.integrations.attribution import attributed_to
 from eventcore.integrations.halting import Halted, halting
 from eventcore.replay.effects import Outcome, Ticket, perform, perform_now
 
@@ -23,7 +24,7 @@ def perform_one(
     kind: str, request: dict[str, Any], call: Callable[[], Outcome], paid: bool = False
 ) -> Outcome:
     """Carry out one effect; errors of the run pass GEPA."""
-    return perform_now(kind, request, lambda ticket: call(), paid=paid)
+    return perform_now(kind, request, lambda ticket: call(), variable=attributed_to(), paid=paid)
 
 
 @halting
@@ -39,10 +40,7 @@ def perform_all(
     Inside a running event loop, a notebook's, they are carried out one after the other.
     """
     if workers < 2 or len(calls) < 2 or _in_loop():
-        return [
-            perform_now(kind, request, lambda ticket, call=call: call(), paid=paid)  # type: ignore[misc]
-            for request, call in zip(requests, calls, strict=True)
-        ]
+        return [perform_one(kind, request, call, paid) for request, call in zip(requests, calls, strict=True)]
 
     async def together() -> list[Outcome | BaseException]:
         free = asyncio.Semaphore(workers)
@@ -52,7 +50,7 @@ def perform_all(
                 return await asyncio.to_thread(call)
 
             async with free:
-                return await perform(kind, request, carried_out, paid=paid)
+                return await perform(kind, request, carried_out, variable=attributed_to(), paid=paid)
 
         pairs = zip(requests, calls, strict=True)
         return await asyncio.gather(*(one(*pair) for pair in pairs), return_exceptions=True)

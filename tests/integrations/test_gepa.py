@@ -199,6 +199,19 @@ def test_every_candidate_is_an_event_and_the_best_is_what_the_variable_holds(pla
     assert declared.value["texts"] == SEED
 
 
+def test_an_iteration_is_an_epoch_and_cost_is_told_by_it_and_by_candidate(place: Place) -> None:
+    result, models = place.go()
+    began, ended = place.events("EpochBegan"), place.events("EpochEnded")
+    assert [event.epoch for event in began] == [event.epoch for event in ended] == list(range(len(began)))
+    assert ended[-1].logs == {"val_reward": max(result.val_aggregate_scores)}
+    with ec.open(place.url, read_only=True) as store:
+        run = store["prompts"]
+        by_epoch, by_candidate = run.cost(by="epoch"), run.cost(by="candidate")
+    assert sum(cost.calls for cost in by_epoch.values()) == models.made
+    assert sum(cost.calls for cost in by_candidate.values()) == models.made
+    assert len(by_candidate) > len(place.events("CandidateProposed"))
+
+
 def test_a_proposal_names_the_events_its_parents_were_added_by(place: Place) -> None:
     place.go()
     with ec.open(place.url, read_only=True) as store:
