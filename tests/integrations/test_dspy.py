@@ -192,6 +192,7 @@ def test_an_error_is_of_the_same_kind_when_it_is_recorded(place: Place, error: E
     assert len(place.events("EffectFailed")) == 1
 
 
+@pytest.mark.slow
 def test_a_model_given_by_its_name_is_called_over_http_and_its_cost_recorded(place: Place) -> None:
     with ModelServer() as server:
         server.script(refuse(429, retry_after=0), say("[[ ## answer ## ]]\n42"))

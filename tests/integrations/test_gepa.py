@@ -329,6 +329,7 @@ def test_a_proposer_of_ones_own_is_an_effect(place: Place, owner: str) -> None:
     assert outcome(again) == outcome(first)
 
 
+@pytest.mark.slow
 def test_models_given_by_their_names_are_called_at_once_with_tokens_and_cost(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
