@@ -65,6 +65,9 @@ mutants: $(VENV)/.dev ## give the harness faulty modules, optimizers, rewards an
 soak: $(VENV)/.dev ## take 1,000,000 random steps on all backends at once (must differ nowhere)
 	$(BIN)/python -m tests.testing.soak --steps 1000000
 
+powercut: $(VENV)/.dev ## cut the power of a writing process 20,000 times and count what was lost (must be 0)
+	$(BIN)/python tests/backends/powercut.py --states 20000
+
 clean: ## remove what these targets made; stores are left alone
 	rm -rf .venv .venv-newest build dist eventcore.egg-info htmlcov .coverage .coverage.* \
 	    .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from eventcore.errors import EventcoreError
 from eventcore.history import store as stores
 from eventcore.history.run import Run
 from eventcore.history.store import Store
@@ -114,7 +113,7 @@ def examine(url: str, promises: Promises, chance: random.Random) -> int:
 
     Raises:
         Lost: A promise was broken.
-        Damaged: The store does not open, read or verify.
+        Damaged: The store does not open, read or verify, whatever the error.
     """
     careful: dict[str, Any] = {}
     if url.startswith("lmdb") and chance.random() < 0.5:
@@ -128,7 +127,9 @@ def examine(url: str, promises: Promises, chance: random.Random) -> int:
         if promises.copied:
             compared += _compare_copy(url, promises)
         return compared
-    except EventcoreError as error:
+    except (Lost, Damaged):
+        raise
+    except Exception as error:
         raise Damaged(f"{type(error).__name__}: {error}") from error
 
 
