@@ -1,11 +1,103 @@
 """What tests of eventcore and of its extensions are built from, shipped so that others can use it.
 
-One line each for authors of modules, optimizers, rewards and backends:
+One line each for authors of modules, optimizers, rewards and backends; each raises a report of what is wrong:
 
     ec.testing.check_module(MyModule, inputs=MyInput)
     ec.testing.check_optimizer(MyOptimizer)
     ec.testing.check_reward(MyReward, MyAnswer)
     ec.testing.check_backend(lambda place: f"mine:{place}")
+
+In pytest, one test for each check: `parametrize_with_checks(module_checks_of(MyModule, inputs=MyInput))`; the fixtures
+`eventcore_run` and `eventcore_store`; the profiles `eventcore`, `eventcore-ci` and `eventcore-thorough` of hypothesis.
+To build on: `strategies` (`from_model`, `json_values`, `events`, `histories`), `ModuleMachine`, `BackendMachine`,
+`FakeLanguageModel`. A check that exercises nothing fails. One that is known to fail is named in
+`expected_failed_checks`.
+
+Checks of a module:
+
+- `defaults_complete`: The module can be made again and again, and every trainable value from nothing, before any data
+  is seen.
+- `variables_discovered`: Every variable the module makes is listed once, so optimizers, saving and summaries see it.
+- `locks_after_first_call`: After the first call the set of variables is final: every batch and every save sees the
+  same one.
+- `trainable_iff_trainable`: What is meant to be trained is, nothing else is, and freezing the module freezes all of
+  it.
+- `reads_are_events`: No answer depends on a value the log does not say was read, so `blame` and lineage are complete.
+- `writes_are_events`: What outlives a call is in variables and passed through events, so nothing is lost when the run
+  resumes.
+- `one_record_per_use`: Under training each use leaves one record of its own inputs and outputs, without a reward;
+  else none.
+- `none_in_none_out`: A branch that was not taken gives nothing, records nothing and changes nothing.
+- `tracing_is_free_of_side_effects`: Building a graph changes no variable and no attribute, so a program can be built
+  before it is used.
+- `instances_share_nothing`: Two instances share no state: using or training one leaves the other as it was made.
+- `rewards_reach_their_records`: Every record gets the reward of its own example, whatever finishes first.
+- `optimizer_leaves_state_alone`: An optimizer writes trainable variables and nothing else; counters and caches stay
+  the module's own.
+- `works_with_any_candidate`: Whatever an optimizer may write into a trainable variable, the module goes on answering.
+- `config_round_trip`: `get_config` and `from_config` make the same module: same class, arguments, variables and first
+  values.
+- `save_and_load`: A program with the module comes back from every form of file with its values, and answers as
+  before.
+- `fork_round_trip`: A fork goes on from the same values, and nothing done in it reaches the run it came from.
+- `equal_state_from_replay`: The log alone gives the state: folded from the beginning it equals the live one after
+  every call.
+- `no_unrecorded_nondeterminism`: The same calls give the same answers and state at any time and in any process, so a
+  run can be replayed.
+- `concurrency_safe`: Examples that go through the module at the same time get the answers and leave the state they
+  would alone.
+
+Checks of an optimizer:
+
+- `never_worse_than_the_best`: A training ends with values at least as good on the held-out data as any it validated.
+- `joint_choice`: What a training ends with was evaluated as it stands, never put together from parts that did well
+  apart.
+- `population_is_capped`: After every epoch each variable keeps one to `population_size` candidates, all different,
+  each with a score.
+- `history_only_grows`: The history is the sequence of what was chosen, and never takes a word back.
+- `counts_its_steps`: It counts its batches and epochs, which seeds and names are made of.
+- `bad_rewards_never_win`: NaN, infinite and missing rewards, and examples that fail, are nobody's zero and nobody's
+  victory.
+- `only_trainable_variables_touched`: It writes the variables it is asked to train; frozen ones and the program's own
+  state stay as they are.
+- `second_fit_continues`: A second `fit` goes on with the population and the history there are, and loses nothing of
+  what was won.
+- `same_seed_same_run`: The run's seed decides everything: neither the clock nor global random numbers do.
+- `latency_independence`: Who finishes first decides nothing, so a slow model trains to the same values as a quick
+  one.
+- `hash_seed_independence`: Nothing depends on `hash()` or the order of a set, so a training can be repeated in
+  another process.
+- `cost_is_linear`: What a training writes grows with the number of examples, not with its square.
+- `config_round_trip`: `get_config` and `from_config` make the same optimizer.
+- `state_survives_saving`: What it learned is in variables: a saved program goes on counting and choosing where it
+  stopped.
+
+Checks of a reward:
+
+- `gives_finite_numbers`: Whatever the answer, the reward is a finite number: an example is not lost to a division by
+  zero.
+- `same_pair_same_reward`: The same answer is worth the same at any time and after any other, so candidates can be
+  compared.
+- `nothing_is_changed`: Scoring changes neither the answers nor the reward itself.
+- `missing_sides`: A failed prediction or an absent target is no error, and nothing is worth no more than everything.
+- `nothing_beats_the_target`: No prediction is worth more than the target itself, and some are worth less: training
+  goes uphill.
+- `company_makes_no_difference`: An answer is worth the same alone and among others, in any place and order.
+- `forms_make_no_difference`: Data models and plain dicts are worth the same.
+- `config_round_trip`: A reward loaded from a saved program scores as it did.
+- `hash_seed_independence`: Nothing depends on `hash()` or the order of a set, so scores are the same in every
+  process.
+
+Checks of a backend, beside every test of `eventcore.testing.backends.BackendConformance`:
+
+- `random_histories`: Whatever is done in whatever order, the store holds what a few dicts would.
+- `a_kill_loses_nothing_acknowledged`: What an append acknowledged is there after the process was killed, whole and in
+  order.
+- `of_two_processes_one_wins`: Of two processes that append to one run, exactly one succeeds at each seq and the other
+  is told.
+- `a_full_disk_loses_nothing_acknowledged`: A disk that is full is an error, and everything acknowledged before is
+  there.
+- `acknowledged_means_synced`: An append returns after the operating system was told to write it to the disk.
 
 Names are imported from their homes when they are first used: the checks and machines need hypothesis, the
 conformance suite of backends needs pytest; both are in the extra `testing`.

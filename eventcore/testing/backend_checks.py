@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventcore.backends.wrappers import Faulty
@@ -46,6 +46,7 @@ from eventcore.testing.checks import (
     run_checks,
 )
 from eventcore.testing.elsewhere import importable
+from eventcore.testing.profiles import ANY_HEALTH
 
 UrlFactory = Any
 """f(place) -> URL, or a backend class with `open(place, **options)`. A place is a path where nothing is yet."""
@@ -201,7 +202,7 @@ def random_histories(subject: BackendSubject, tally: Tally) -> None:
                 stateful_step_count=30,
                 deadline=None,
                 database=None,
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=ANY_HEALTH,
             ),
         )
     except AssertionError as failure:
@@ -299,7 +300,12 @@ def _race(children: list[subprocess.Popen[str]]) -> list[list[str]]:
                 other.kill()
                 other.communicate()
             raise DoesNotApply(f"a second process is refused: {line.partition(' ')[2].strip()}")
-    timer = threading.Timer(PATIENCE, lambda: [child.kill() for child in children])
+
+    def give_up() -> None:
+        for child in children:
+            child.kill()
+
+    timer = threading.Timer(PATIENCE, give_up)
     timer.start()
     try:
         for child in children:

@@ -6,7 +6,6 @@ nothing: that is the business of the process that started it.
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from eventcore.errors import ConcurrentAppend, StoreBusy
 from eventcore.history.backend import Backend
 from eventcore.history.urls import open_backend
+from eventcore.testing.elsewhere import by_name
 
 ENOUGH = 100_000
 """Appends of one process."""
@@ -38,10 +38,7 @@ def opened(opener: dict[str, Any]) -> Backend:
     """Open the store a task names: by URL, or by the class of the backend and its place."""
     if "url" in opener:
         return open_backend(opener["url"])
-    found: Any = importlib.import_module(opener["module"])
-    for step in opener["name"].split("."):
-        found = getattr(found, step)
-    backend: Backend = found.open(opener["place"])
+    backend: Backend = by_name(opener["module"], opener["name"]).open(opener["place"])
     return backend
 
 

@@ -87,9 +87,15 @@ def importable(factory: Any) -> tuple[str, str] | None:
     if not module or not name or "<" in name or module == "__main__":
         return None
     try:
-        found: Any = importlib.import_module(module)
-        for step in name.split("."):
-            found = getattr(found, step)
+        found = by_name(module, name)
     except (ImportError, AttributeError):
         return None
     return (module, name) if found is factory else None
+
+
+def by_name(module: str, name: str) -> Any:
+    """Return what a process of ours was told to use: the factory its parent process was given."""
+    found: Any = importlib.import_module(module)
+    for step in name.split("."):
+        found = getattr(found, step)
+    return found

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -28,6 +28,7 @@ from eventcore.history.store import open as open_store
 from eventcore.testing.checks import CheckFailed
 from eventcore.testing.module_subject import Bench, Factory, ModuleSubject, outputs_json
 from eventcore.testing.module_training import drawn_fields
+from eventcore.testing.profiles import ANY_HEALTH
 from eventcore.testing.scheduling import run_coroutine
 
 PLACES = st.integers(0, 7)
@@ -205,7 +206,7 @@ def run_module_machine(
                 stateful_step_count=steps,
                 deadline=None,
                 database=None,
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=ANY_HEALTH,
             ),
         )
     except Exception as failure:

@@ -7,7 +7,6 @@ whose calls meddle with each other gives one example another's answer.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.testing.checks import Check, DoesNotApply, Tally
-from eventcore.testing.elsewhere import elsewhen, importable
+from eventcore.testing.elsewhere import by_name, elsewhen, importable
 from eventcore.testing.module_subject import Bench, ModuleSubject, example_json, outputs_json
 from eventcore.testing.scheduling import run_coroutine
 
@@ -41,7 +40,8 @@ def told_by(subject: ModuleSubject) -> Told:
             "values": {variable.path: variable.get_json() for variable in bench.module.variables},
             "effects": effects,
         }
-        return json.loads(json.dumps(told))
+        plain: Told = json.loads(json.dumps(told))
+        return plain
 
 
 def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
@@ -112,10 +112,7 @@ def _schema_of(example: Any) -> Any:
 
 def tell(given: dict[str, Any]) -> None:
     """Use a module in this process and print what happened; the other side of `_in_a_process`."""
-    module, name = given["factory"]
-    factory: Any = importlib.import_module(module)
-    for step in name.split("."):
-        factory = getattr(factory, step)
+    factory = by_name(*given["factory"])
     examples = [
         [JsonDataModel(schema=s, json=j) for s, j in zip(schema, value, strict=True)]
         if isinstance(schema, list)

@@ -126,6 +126,7 @@ def save_and_load(subject: ModuleSubject, tally: Tally) -> None:
         bench.run.flush()
         expected = values_of(program)
         names = [variable.path for variable in program.trainable_variables]
+        first: Any = None
         for form in ("portable.json", "store.lmdb"):
             path = Path(folder) / form
             program.save(str(path))

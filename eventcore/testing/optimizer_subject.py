@@ -276,7 +276,8 @@ class Search:
             own = json.loads(text)
             own["examples"] = [record["inputs"] for record in own["examples"]]
             says[path.removeprefix("teller/")] = own
-        return sum(self.score(number, says) for number in range(1000, 1000 + held_out)) / held_out
+        scores: list[float] = [self.score(number, says) for number in range(1000, 1000 + held_out)]
+        return sum(scores) / held_out
 
 
 def _mean(rewards: Sequence[tuple[str, float | None]]) -> float | None:

@@ -9,7 +9,6 @@ other. Equality with a training that was killed and resumed at every event is no
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import math
 import os
@@ -32,7 +31,7 @@ from eventcore.testing.checks import (
     bound,
     run_checks,
 )
-from eventcore.testing.elsewhere import elsewhen, importable
+from eventcore.testing.elsewhere import by_name, elsewhen, importable
 from eventcore.testing.module_subject import workbench
 from eventcore.testing.optimizer_subject import Factory, OptimizerSubject, Question, Search, chance, graded
 from eventcore.testing.scheduling import run_coroutine
@@ -302,10 +301,7 @@ def _in_a_process(where: tuple[str, str], number: int, seed: str) -> str:
 
 def tell(given: dict[str, Any]) -> None:
     """Train in this process and print the digest; the other side of `hash_seed_independence`."""
-    module, name = given["factory"]
-    factory: Any = importlib.import_module(module)
-    for step in name.split("."):
-        factory = getattr(factory, step)
+    factory = by_name(*given["factory"])
     sys.stdout.write(f"\n{OptimizerSubject(factory, None, given['number']).search().digest}\n")
 
 

@@ -7,6 +7,17 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
+ANY_HEALTH = (
+    HealthCheck.data_too_large,
+    HealthCheck.differing_executors,
+    HealthCheck.filter_too_much,
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.large_base_example,
+    HealthCheck.nested_given,
+    HealthCheck.too_slow,
+)
+"""What hypothesis warns test authors of, and nobody can do anything about inside a check."""
+
 
 def register() -> None:
     """Register `eventcore`, `eventcore-ci` (the same examples everywhere) and `eventcore-thorough`."""

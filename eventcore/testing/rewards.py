@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import importlib
 import json
 import math
 import os
@@ -34,7 +33,7 @@ from eventcore.testing.checks import (
     bound,
     run_checks,
 )
-from eventcore.testing.elsewhere import elsewhen, importable
+from eventcore.testing.elsewhere import by_name, elsewhen, importable
 from eventcore.testing.module_subject import workbench
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.schema_strategies import draw, json_values
@@ -277,10 +276,7 @@ def _in_a_process(given: dict[str, Any], seed: str) -> list[Any]:
 
 def tell(given: dict[str, Any]) -> None:
     """Score in this process and print the rewards; the other side of `hash_seed_independence`."""
-    module, name = given["factory"]
-    factory: Any = importlib.import_module(module)
-    for step in name.split("."):
-        factory = getattr(factory, step)
+    factory = by_name(*given["factory"])
     pairs = [(truth, prediction) for truth, prediction in given["pairs"]]
     with workbench():
         sys.stdout.write("\n" + json.dumps(scored(get(factory()), pairs)) + "\n")

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
@@ -21,6 +21,7 @@ from eventcore.models.conversion import schema_of
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.schema import is_model_class
 from eventcore.models.validation import validator_for
+from eventcore.testing.profiles import ANY_HEALTH
 
 Schema = dict[str, Any]
 Values = st.SearchStrategy[Any]
@@ -121,7 +122,7 @@ def draw(strategy: st.SearchStrategy[Any], count: int, number: int = 0) -> list[
         database=None,
         deadline=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=ANY_HEALTH,
         derandomize=False,
     )
     @given(strategy)

@@ -1,19 +1,15 @@
 """Backends with one bug each, and sound ones beside them.
 
-`Journal` is what somebody writes in an afternoon: everything in memory, every change a line of JSON in a file that is
-synced. It is sound, in one process at a time; the durable mutants derive from it, the others from the memory backend.
+The durable mutants derive from `Journal`, the others from the memory backend.
 """
 
 from __future__ import annotations
 
-import base64
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from unittest import mock
 
 import lmdb
@@ -22,8 +18,9 @@ import msgspec
 from eventcore.backends import rules
 from eventcore.backends.lmdb import LmdbBackend
 from eventcore.backends.memory import MemoryBackend
-from eventcore.errors import InvalidValue, StorageError, StoreBusy
+from eventcore.errors import InvalidValue, StorageError
 from eventcore.history.backend import Block, Posting, RunRow, StoredSnapshot
+from tests.mutants.journal import Journal
 from tests.mutants.registry import Kind
 
 KIND = Kind("backend")
@@ -46,167 +43,7 @@ good(lmdb_url)
 good(sqlite_url)
 
 
-class Paper:
-    """The file of one store, open in this process."""
-
-    def __init__(self, place: str) -> None:
-        self.descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self.descriptor)
-            raise StoreBusy(f"cannot open {place}: another process has it open") from error
-        self.users = 0
-        self.broken = False
-
-
-@good
-class Journal(MemoryBackend):
-    """Everything in memory, and every change a line in a synced file."""
-
-    durable = True
-    papers: ClassVar[dict[str, Paper]] = {}
-
-    @classmethod
-    def open(cls, path_or_rest: str = "", **options: Any) -> Journal:
-        """Open a store, reading its journal if nobody here has it open."""
-        place = os.path.abspath(path_or_rest)
-        first = place not in cls.papers
-        paper = cls.papers.setdefault(place, Paper(place)) if first else cls.papers[place]
-        made: Any = super().open(place, read_only=bool(options.get("read_only")), limit=2**60)
-        made.url = f"journal:{place}"
-        made.paper = paper
-        paper.users += 1
-        if first:
-            made.load(Path(place).read_bytes())
-        made.log_id = made._space.log_id
-        return made
-
-    def load(self, data: bytes) -> None:
-        """Do everything again that the journal says."""
-        whole = data[: data.rfind(b"\n") + 1]
-        os.ftruncate(self.paper.descriptor, len(whole))
-        os.lseek(self.paper.descriptor, 0, os.SEEK_END)
-        for line in whole.splitlines():
-            self.again(json.loads(line))
-        if not whole:
-            self.write(["log", self._space.log_id])
-
-    def again(self, entry: list[Any]) -> None:
-        """Do one thing again."""
-        what, *fields = entry
-        if what == "log":
-            self._space.log_id = fields[0]
-        elif what == "create":
-            name, parent, forked_at, meta, writer, created = fields
-            row = super().create_run(
-                name, parent=parent, forked_at=forked_at, meta=unpacked(meta), writer=writer
-            )
-            self._space.runs[row.id].row = msgspec.structs.replace(row, created=created)
-        elif what == "claim":
-            super().claim(*fields)
-        elif what == "append":
-            run, head, epoch, blocks, snapshot, postings = fields
-            super().append(
-                run,
-                head,
-                epoch,
-                [Block(first, last, unpacked(data)) for first, last, data in blocks],
-                StoredSnapshot(snapshot[0], unpacked(snapshot[1])) if snapshot else None,
-                [Posting(variable, last, unpacked(data)) for variable, last, data in postings],
-            )
-        elif what == "drop":
-            super().drop_snapshot(*fields)
-        else:
-            super().delete_run(*fields)
-
-    def write(self, entry: list[Any]) -> None:
-        """Write a line, durably."""
-        line = json.dumps(entry).encode() + b"\n"
-        try:
-            if os.write(self.paper.descriptor, line) != len(line):
-                raise OSError("the disk is full")
-            self.sync()
-        except OSError as error:
-            self.paper.broken = True
-            raise StorageError(f"cannot write to {self.url}: {error}") from error
-
-    def sync(self) -> None:
-        """Have it on the disk."""
-        os.fdatasync(self.paper.descriptor)
-
-    def usable(self) -> None:
-        """Refuse after a write that failed: memory is ahead of the file."""
-        if self.paper.broken and not self._closed:
-            raise StorageError(f"cannot go on with {self.url}: a write failed; open it again")
-
-    def create_run(self, name: str, **options: Any) -> RunRow:
-        """Create a run."""
-        self.usable()
-        row = super().create_run(name, **options)
-        self.write(["create", name, row.parent, row.forked_at, packed(row.meta), row.writer, row.created])
-        return row
-
-    def claim(self, run: int, writer: str, expected_epoch: int | None = None) -> RunRow:
-        """Claim a run."""
-        self.usable()
-        with self._space.lock:
-            row = super().claim(run, writer, expected_epoch)
-            self.write(["claim", run, writer, None])
-        return row
-
-    def append(
-        self,
-        run: int,
-        expected_head: int,
-        epoch: int,
-        blocks: Sequence[Block],
-        snapshot: StoredSnapshot | None = None,
-        postings: Sequence[Posting] = (),
-    ) -> None:
-        """Append."""
-        self.usable()
-        entry = [
-            "append", run, expected_head, epoch,
-            [[b.first_seq, b.last_seq, packed(b.data)] for b in blocks],
-            None if snapshot is None else [snapshot.seq, packed(snapshot.data)],
-            [[p.variable, p.last_seq, packed(p.data)] for p in postings],
-        ]  # fmt: skip
-        with self._space.lock:
-            super().append(run, expected_head, epoch, blocks, snapshot, postings)
-            self.write(entry)
-
-    def drop_snapshot(self, run: int, seq: int) -> None:
-        """Drop a snapshot."""
-        with self._space.lock:
-            super().drop_snapshot(run, seq)
-            self.write(["drop", run, seq])
-
-    def delete_run(self, run: int) -> None:
-        """Delete a run."""
-        with self._space.lock:
-            super().delete_run(run)
-            self.write(["delete", run])
-
-    def close(self) -> None:
-        """Close."""
-        if self._closed:
-            return
-        super().close()
-        self.paper.users -= 1
-        if self.paper.users == 0:
-            os.close(self.paper.descriptor)
-            self.papers.pop(self._name, None)
-
-
-def packed(data: bytes) -> str:
-    """Bytes as text."""
-    return base64.b64encode(data).decode()
-
-
-def unpacked(text: str) -> bytes:
-    """Undo `packed`."""
-    return base64.b64decode(text)
+good(Journal)
 
 
 # --- durability ------------------------------------------------------------------------------------
@@ -362,44 +199,50 @@ class OffByOneHead(MemoryBackend):
 class CutsLargeBlocks(MemoryBackend):
     """Keeps 64 KB of a block."""
 
-    def append(self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any) -> None:
+    def append(
+        self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any, **named: Any
+    ) -> None:
         """Cut."""
         cut = [Block(b.first_seq, b.last_seq, b.data[:65536]) for b in blocks]
-        super().append(run, expected_head, epoch, cut, *rest)
+        super().append(run, expected_head, epoch, cut, *rest, **named)
 
 
 @mutant("what_is_appended_is_read_back_byte_for_byte")
 class StripsZeros(MemoryBackend):
     """Keeps bytes in something that ends at a zero."""
 
-    def append(self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any) -> None:
+    def append(
+        self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any, **named: Any
+    ) -> None:
         """Until the zero."""
         cut = [Block(b.first_seq, b.last_seq, b.data.split(b"\0")[0]) for b in blocks]
-        super().append(run, expected_head, epoch, cut, *rest)
+        super().append(run, expected_head, epoch, cut, *rest, **named)
 
 
 @mutant("an_append_at_another_head_is_refused_and_says_what_it_found")
 class LastWriterWins(MemoryBackend):
     """Appends at whatever the head is."""
 
-    def append(self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any) -> None:
+    def append(
+        self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any, **named: Any
+    ) -> None:
         """Moved along."""
         head = self.head(run)
         moved = [
             Block(b.first_seq - expected_head + head, b.last_seq - expected_head + head, b.data)
             for b in blocks
         ]
-        super().append(run, head, epoch, moved, *rest)
+        super().append(run, head, epoch, moved, *rest, **named)
 
 
 @mutant("a_claim_shuts_the_earlier_writer_out_and_both_are_named")
 class IgnoresEpochs(MemoryBackend):
     """Lets a writer in that was shut out."""
 
-    def append(self, run: int, expected_head: int, epoch: int, *rest: Any) -> None:
+    def append(self, run: int, expected_head: int, epoch: int, *rest: Any, **named: Any) -> None:
         """In whatever epoch."""
         row = self.run(run)
-        super().append(run, expected_head, row.epoch if row is not None else epoch, *rest)
+        super().append(run, expected_head, row.epoch if row is not None else epoch, *rest, **named)
 
 
 @mutant("a_claim_of_another_epoch_is_refused")
@@ -427,11 +270,13 @@ class CountsReleases(MemoryBackend):
 class ChecksThenWrites(MemoryBackend):
     """Looks at the head, lets others in, and appends without looking again."""
 
-    def append(self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any) -> None:
+    def append(
+        self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any, **named: Any
+    ) -> None:
         """In two steps."""
         row = self.run(run)
         if row is None or row.head != expected_head or row.epoch != epoch or not blocks:
-            super().append(run, expected_head, epoch, blocks, *rest)
+            super().append(run, expected_head, epoch, blocks, *rest, **named)
             return
         time.sleep(0.002)
         found = self._space.runs[run]
@@ -452,21 +297,24 @@ class NotAllOrNothing(MemoryBackend):
         blocks: Sequence[Block],
         snapshot: Any = None,
         *rest: Any,
+        **named: Any,
     ) -> None:
         """The snapshot first."""
         if snapshot is not None and run in self._space.runs and not self._closed:
             self._space.runs[run].snapshots[snapshot.seq] = snapshot
-        super().append(run, expected_head, epoch, blocks, snapshot, *rest)
+        super().append(run, expected_head, epoch, blocks, snapshot, *rest, **named)
 
 
 @mutant("blocks_with_a_gap_or_an_overlap_are_refused_whole")
 class AcceptsGaps(MemoryBackend):
     """Believes the seqs it is given."""
 
-    def append(self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any) -> None:
+    def append(
+        self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any, **named: Any
+    ) -> None:
         """As they come."""
         try:
-            super().append(run, expected_head, epoch, blocks, *rest)
+            super().append(run, expected_head, epoch, blocks, *rest, **named)
         except InvalidValue:
             found = self._space.runs[run]
             found.blocks.extend(blocks)
@@ -561,11 +409,12 @@ class KeepsTheFirstSnapshot(MemoryBackend):
         blocks: Sequence[Block],
         snapshot: Any = None,
         *rest: Any,
+        **named: Any,
     ) -> None:
         """The first one stays."""
         if snapshot is not None and snapshot.seq in self.snapshot_seqs(run):
             snapshot = None
-        super().append(run, expected_head, epoch, blocks, snapshot, *rest)
+        super().append(run, expected_head, epoch, blocks, snapshot, *rest, **named)
 
 
 @mutant("postings_come_by_variable_in_order")
@@ -587,7 +436,7 @@ class NewestPostingFirst(MemoryBackend):
         return super().postings(run, variable)[::-1]
 
 
-@mutant("random_histories")
+@mutant("a_run_others_read_through_is_kept", "random_histories")
 class DeletesUnderForks(MemoryBackend):
     """Deletes a run that others read through."""
 
@@ -635,11 +484,11 @@ class WorksWhenClosed(MemoryBackend):
 class WritesWhenReading(MemoryBackend):
     """Takes `read_only` for a hint."""
 
-    def append(self, run: int, expected_head: int, epoch: int, *rest: Any) -> None:
+    def append(self, run: int, expected_head: int, epoch: int, *rest: Any, **named: Any) -> None:
         """All the same."""
         reading, self.read_only = self.read_only, False
         try:
-            super().append(run, expected_head, epoch, *rest)
+            super().append(run, expected_head, epoch, *rest, **named)
         finally:
             self.read_only = reading
 
@@ -656,8 +505,8 @@ class LocksWhileReading(MemoryBackend):
         yield from super().blocks(run, first, last)
         self.reading -= 1
 
-    def append(self, run: int, *rest: Any) -> None:
+    def append(self, run: int, *rest: Any, **named: Any) -> None:
         """Unless somebody reads."""
         if self.reading:
             raise StorageError("cannot append while somebody reads")
-        super().append(run, *rest)
+        super().append(run, *rest, **named)

@@ -71,12 +71,11 @@ class Evolver(EvolutionaryOptimizer):
         super().__init__(population_size=3, merging_rate=0.3, name=name)
 
     async def mutate_candidate(
-        self, step: int, trainable_variable: Any, selected: Any, *rest: Any, **named: Any
+        self, step: int, variable: Any, selected: Any, x: Any, y: Any, y_pred: Any, rng: Random
     ) -> Any:
         """Mutate."""
-        rng = self.random("own", step, trainable_variable)
-        field = rng.choice(own_fields(trainable_variable))
-        return {field: other(trainable_variable.get_schema()["properties"][field], rng)}
+        field = rng.choice(own_fields(variable))
+        return {field: other(variable.get_schema()["properties"][field], rng)}
 
     def get_config(self) -> dict[str, Any]:
         """Only its name."""

@@ -66,11 +66,9 @@ async def closeness(y_true: Any, y_pred: Any) -> float:
     """How near two scores are."""
     if y_true is None or y_pred is None:
         return 0.0
-    return (
-        1.0
-        - abs(y_true.get("score") - y_pred.get("score")) / 100
-        - 0.001 * (y_true.get("label") != y_pred.get("label"))
-    )
+    apart = abs(int(y_true.get("score")) - int(y_pred.get("score")))
+    other_label = bool(y_true.get("label") != y_pred.get("label"))
+    return 1.0 - apart / 100 - 0.001 * other_label
 
 
 @good

@@ -29,6 +29,8 @@ MAY_IMPORT_BY_NAME: dict[str, str] = {
     "eventcore.examples.docstrings": "a fixed table of modules of the standard library",
     "eventcore.history.urls": "a fixed table of the backends that come with the library",
     "eventcore.integrations.gepa": "two modules of GEPA, by fixed names",
+    "eventcore.testing": "its own fixed table of names and their homes",
+    "eventcore.testing.elsewhere": "the factory under test, named by the process that started this one",
 }
 """Module -> where the name it imports comes from. Never from a log, a config or a saved file."""
 

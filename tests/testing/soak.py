@@ -12,9 +12,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventcore.backends.lmdb import LmdbBackend
@@ -22,6 +22,7 @@ from eventcore.backends.memory import MemoryBackend
 from eventcore.backends.sqlite import SqliteBackend
 from eventcore.history.backend import Backend
 from eventcore.testing.backend_machine import BackendMachine
+from eventcore.testing.profiles import ANY_HEALTH
 from tests.testing.lockstep import Lockstep
 
 STEPS = 50
@@ -35,15 +36,18 @@ class LockstepMachine(BackendMachine):
     held: MemoryBackend | None = None
 
     def open(self, place: str) -> Backend:
-        """Open all three."""
-        backends = [
-            MemoryBackend.open(""),
-            LmdbBackend.open(place + ".lmdb"),
-            SqliteBackend.open(place + ".db"),
-        ]
-        return Lockstep(backends)
+        """Open all three; what is in memory is held open beside, so that it outlives a reopening too."""
+        self.held = self.held or MemoryBackend.open(place)
+        lmdb, sqlite = LmdbBackend.open(place + ".lmdb"), SqliteBackend.open(place + ".db")
+        return Lockstep([MemoryBackend.open(place), lmdb, sqlite])
 
-    def check_invariants(self, settings: object, output: object, runtimes: object) -> None:
+    def teardown(self) -> None:
+        """Let go of what was held."""
+        super().teardown()
+        if self.held is not None:
+            self.held.close()
+
+    def check_invariants(self, settings: Any, output: Any, runtimes: Any) -> None:
         """Count a step: hypothesis asks for what always holds after each."""
         LockstepMachine.steps += 1
         super().check_invariants(settings, output, runtimes)
@@ -69,7 +73,7 @@ def soak(steps: int, first: int = 0, show: bool = False) -> tuple[int, float]:
                 stateful_step_count=STEPS,
                 deadline=None,
                 database=None,
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=ANY_HEALTH,
             ),
         )
         number += 1

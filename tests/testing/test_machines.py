@@ -10,7 +10,8 @@ import pytest
 import eventcore as ec
 from eventcore.testing.checks import CheckFailed
 from eventcore.testing.module_machine import machine_of, run_module_machine
-from tests.mutants.modules import Greeter, LosesCounts, Name, WritesTheRawValue
+from tests.mutants.modules import LosesCounts, WritesTheRawValue
+from tests.mutants.sound_modules import Greeter, Name
 from tests.testing import soak
 
 TestGreeter = machine_of(Greeter, Name).TestCase

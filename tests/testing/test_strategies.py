@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
@@ -18,6 +18,7 @@ from eventcore.errors import InvalidValue
 from eventcore.history import codec
 from eventcore.history import events as e
 from eventcore.history.state import State, decode_state, encode_state, fold
+from eventcore.testing.profiles import ANY_HEALTH
 from eventcore.testing.strategies import draw, events, from_model, histories, json_values
 from tests.models import schemas
 
@@ -83,7 +84,7 @@ def test_classes_of_other_libraries_are_drawn_as_json_with_their_schema(value: A
     assert msgspec.convert(value.get_json(), Record).count >= 1
 
 
-@settings(suppress_health_check=list(HealthCheck), max_examples=150)
+@settings(suppress_health_check=ANY_HEALTH, max_examples=150)
 @given(model=schemas.models(), number=st.integers(0, 1000))
 def test_values_drawn_of_any_schema_fit_by_an_independent_reading(model: dict[str, Any], number: int) -> None:
     try:
@@ -113,7 +114,7 @@ def test_every_kind_of_event_is_drawn() -> None:
         events(["Nothing"])
 
 
-@settings(suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=ANY_HEALTH)
 @given(history=histories(), cut=st.integers(0, 30))
 def test_histories_fold_the_same_at_once_and_in_parts(history: list[e.Event], cut: int) -> None:
     whole = fold(State(), history)
