@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import sys
 import threading
 import time
@@ -179,6 +180,8 @@ class Environment(Shared):
                 resized = False
             except lmdb.Error as error:
                 raise self.failure("read", error) from error
+            except struct.error as error:
+                raise self._misfit(error) from error
             finally:
                 self._gate.leave(token)
             if resized:
@@ -225,6 +228,8 @@ class Environment(Shared):
                 raise
             except lmdb.Error as error:
                 raise self.failure("write", error) from error
+            except struct.error as error:
+                raise self._misfit(error) from error
             try:
                 txn.commit()
             except lmdb.MapFullError:
@@ -340,6 +345,13 @@ class Environment(Shared):
         if isinstance(error, lmdb.ReadonlyError):
             return rules.read_only(self.name(), action)
         return StorageError(f"{text}; nothing was written")
+
+    def _misfit(self, error: struct.error) -> CorruptLog:
+        """Translate a key or a number in a row that has the wrong length."""
+        return CorruptLog(
+            f"cannot read {self.settings.path}: it holds what no store writes ({error}); run `eventcore verify` and "
+            "restore a backup"
+        )
 
 
 def _check_readers(env: lmdb.Environment) -> None:

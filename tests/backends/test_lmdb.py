@@ -320,6 +320,16 @@ def test_a_file_that_is_not_lmdbs_is_reported(path: Path) -> None:
         LmdbBackend.open(str(path))
 
 
+def test_a_key_no_store_writes_is_reported(path: Path) -> None:
+    filled(path)
+    with lmdb.open(str(path), max_dbs=16) as env, env.begin(write=True) as txn:
+        txn.put(b"odd", b"1", db=env.open_db(b"runs", txn=txn))
+    store = LmdbBackend.open(str(path))
+    with pytest.raises(CorruptLog, match="no store writes"):
+        store.runs()
+    store.close()
+
+
 def test_flipped_bits_never_crash_a_store_opened_with_verify(path: Path, tmp_path: Path) -> None:
     filled(path)
     whole = (path / "data.mdb").read_bytes()
