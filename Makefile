@@ -14,7 +14,7 @@ WORKERS ?= 2
 TESTS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint format typecheck check coverage bench crash gepa mutants soak clean
+.PHONY: help demo test test-fast lint format typecheck check coverage bench crash gepa mutants soak powercut clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
