@@ -227,8 +227,7 @@ SHOWN = (
 )
 
 
-def main() -> int:
-    """Read the command line, run, print one line per backend; 1 when a promise was broken."""
+def _command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cut the power of a writing process; count what was lost.")
     parser.add_argument("--states", type=int, default=500, help="in all, divided among the backends")
     parser.add_argument("--backend", choices=("lmdb", "sqlite", "both"), default="both")
@@ -238,7 +237,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--work", help="examine states of a recording; used by the campaign itself")
-    chosen = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Read the command line, run, print one line per backend; 1 when a promise was broken."""
+    chosen = _command_line()
     if chosen.work:
         folder, backend, seed, states = json.loads(chosen.work)
         work(Path(folder), backend, seed, states)
