@@ -34,7 +34,7 @@ from tests.backends.powercut_promises import STORE, Damaged, Lost, Promises, exa
 HERE = Path(__file__)
 STATES_PER_TRACE = 1_250
 SECONDS_PER_STATE = 60
-PROMISES = (b'["durable"', b'["created"', b'["deleted"', b'["state"')
+PROMISES = (b'["durable"', b'["created"', b'["deleted"', b'["state"', b'["copied"')
 
 
 # --- recording ----------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def campaign(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Cut the power as often as asked and return the figures; broken promises are told as they are found."""
-    started, figures = time.monotonic(), Counter[str]()
+    started, figures, keep = time.monotonic(), Counter[str](), False
     for key in ("states", "acknowledged", "events", "took", "lost", "damaged", "died"):
         figures[key] = 0
     folder = Path(tempfile.mkdtemp(prefix="eventcore-powercut-", dir=a_fast_folder()))
@@ -189,10 +189,11 @@ def campaign(
                 say(
                     f"{backend}: {found['broken']}: {found['detail']}; again: {again(place, backend, seed, found)}"
                 )
+                keep = True
             if not broken or spoilt:
                 shutil.rmtree(place)
     finally:
-        if not any(folder.iterdir()) or spoilt:
+        if not keep:
             shutil.rmtree(folder)
     return {"backend": backend, **figures, "seconds": round(time.monotonic() - started, 1)}
 
