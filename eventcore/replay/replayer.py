@@ -20,7 +20,7 @@ from eventcore.history.reading import Reader
 from eventcore.history.run import Run
 from eventcore.history.state import State, apply
 from eventcore.replay.divergence import Divergence, divergence, same
-from eventcore.replay.outcomes import CANCELLED
+from eventcore.replay.endings import OUTCOMES, is_cancelled, only_ends
 from eventcore.replay.stillness import has_timers, is_still
 from eventcore.replay.threads import Threads
 
@@ -37,8 +37,6 @@ CHANGES = (e.EditedFromOutside, e.StateRestored)
 
 PASSED_OVER = (e.FieldRead, *FROM_OUTSIDE)
 
-OUTCOMES = (e.EffectCompleted, e.EffectFailed, e.EffectReused)
-
 _FARTHEST = 1000
 """Events from outside that are looked through for one that changes a value."""
 
@@ -49,12 +47,6 @@ LOOK_AHEAD = 10_000
 """Events among which a read is looked for that is not recorded next."""
 
 POLL = 0.002
-
-ENDING_KINDS = (
-    e.EffectCompleted, e.EffectFailed, e.EffectReused, e.RolloutFailed, e.CandidateChosen, e.TrainEnded, e.FieldRead,
-    e.SourceSeen,
-)  # fmt: skip
-"""What an interrupted process may still record before it ends."""
 
 
 class Replayer:
@@ -342,12 +334,12 @@ class Replayer:
             seq, event = coming
             if not isinstance(event, OUTCOMES):
                 return
+            if is_cancelled(event):
+                return
             if self._last_outcomes.get(event.cause, seq) != seq:
                 self._earlier[event.cause] = event
                 self._consumed(event)
                 continue
-            if is_cancelled(event):
-                return
             wait = self._waits.pop(event.cause, None)
             if wait is None:
                 return
@@ -404,13 +396,22 @@ class Replayer:
 
     def may_pass_ending(self, coming: tuple[int, e.Event]) -> bool:
         """Pass over the end of an interrupted process, where the run was resumed behind it before."""
+        between: list[tuple[int, e.Event]] = []
         for seq, event in self.rest():
-            if isinstance(event, e.StateRestored) and event.back_to == self.position:
+            if isinstance(event, e.StateRestored) and self._came_from(event.back_to):
+                if not only_ends(between):
+                    return False
                 self.pass_to(seq)
                 return True
-            if not is_ending(event):
-                return False
+            between.append((seq, event))
         return False
+
+    def _came_from(self, seq: int) -> bool:
+        """Whether nothing of the code's own doing is recorded between a seq and the present position."""
+        since = self._reader.events(seq + 1, self.position) if seq < self.position else ()
+        return seq <= self.position and all(
+            isinstance(event, (*OUTCOMES, *PASSED_OVER)) for _, event in since
+        )
 
     def pass_to(self, seq: int) -> None:
         """Skip recorded events up to `seq`; outcomes among them reach those who wait."""
@@ -463,13 +464,6 @@ class Replayer:
         """The code has ended."""
 
 
-def is_cancelled(event: e.Event) -> bool:
-    """Whether an outcome is the program's own doing: it gave up waiting."""
-    return (
-        isinstance(event, e.EffectFailed) and event.error == CANCELLED and event.raised.startswith("asyncio")
-    )
-
-
 def _several(events: Iterator[tuple[int, e.Event]]) -> dict[int, int]:
     """Effects of which several outcomes are recorded, with the seq of the last: that is the one the program saw."""
     first: set[int] = set()
@@ -480,12 +474,3 @@ def _several(events: Iterator[tuple[int, e.Event]]) -> dict[int, int]:
                 found[event.cause] = seq
             first.add(event.cause)
     return found
-
-
-def is_ending(event: e.Event) -> bool:
-    """Whether an event is one an interrupted process may have ended with."""
-    if isinstance(event, e.TrainEnded):
-        return event.reason not in ("done", "stopped")
-    if isinstance(event, e.RolloutFailed):
-        return event.error == CANCELLED
-    return isinstance(event, ENDING_KINDS)

@@ -228,7 +228,7 @@ class ReplayProcess:
         """
         run: Run | None = self.store()[self.order.run]
         while run is not None:
-            if _is_called(run, name) or _was_run_again(run) and _descends_from(run, name):
+            if _is_called(run, name) or (_was_run_again(run) and _descends_from(run, name)):
                 return run.name
             run = run.parent
         return None

@@ -17,7 +17,8 @@ from eventcore.history.run import Run
 from eventcore.history.state import encode_state
 from eventcore.replay.divergence import Divergence, say
 from eventcore.replay.effects import Effect
-from eventcore.replay.replayer import Replayer, is_ending
+from eventcore.replay.endings import only_ends
+from eventcore.replay.replayer import Replayer
 from eventcore.replay.waiting import Wait
 
 
@@ -37,6 +38,10 @@ def resume(run: Run, in_doubt: str = "retry", *, from_fork: bool = False) -> Run
     state = run.store.reader(run.number).state_at(forked_at)
     Resumption(run, forked_at + 1, last, in_doubt).begin(state)
     return run
+
+
+_ENDING = 50
+"""Events at the end of a log among which it says how the training ended."""
 
 
 class Resumption(Replayer):
@@ -65,7 +70,7 @@ class Resumption(Replayer):
         self.run.end_replay(restored)
         self.run.record_start(resumed=True, replayed_from=self._from)
         left = sum(not wait.effect.moment for wait in waits)
-        doubt = f", {left} calls in doubt" if left else ""
+        doubt = f", {left} call{'s' * (left > 1)} in doubt" if left else ""
         say(
             f"run {self.run.name!r} goes on at seq {self.position}: {self.effects} answers were taken from its log"
             f"{doubt}"
@@ -103,7 +108,7 @@ class Resumption(Replayer):
             return True
         rest = list(self.rest())
         ended = [event for _, event in rest if isinstance(event, e.TrainEnded)]
-        if not ended or not all(is_ending(event) for _, event in rest):
+        if not ended or not only_ends(rest):
             return False
         kept = self.position
         state = encode_state(self.run.replayed_state)
@@ -123,6 +128,14 @@ class Resumption(Replayer):
             found,
         )
 
+    def _how_it_ended(self) -> str:
+        """In words, by what the training said of itself last."""
+        said = ""
+        for _, event in self._reader.events(max(self._from + 1, self.last - _ENDING), self.last):
+            if isinstance(event, e.TrainEnded):
+                said = event.reason
+        return "had finished" if said in ("", "done", "stopped") else f"ended again as it had ({said})"
+
     def finish(self) -> None:
         """Say what became of a resumption that came to no new event."""
         if self.broken:
@@ -132,8 +145,8 @@ class Resumption(Replayer):
         name = self.run.name
         if left is None:
             say(
-                f"run {name!r} had finished at seq {self.last}: nothing was done again, {self.effects} answers were "
-                "taken from its log"
+                f"run {name!r} {self._how_it_ended()} at seq {self.last}: nothing was done again, {self.effects} "
+                "answers were taken from its log"
             )
         else:
             say(

@@ -89,6 +89,12 @@ class Process:
         os.kill(self.pid, number)
 
     @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        with open(f"/proc/{self.pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+
+    @property
     def output(self) -> str:
         """What it printed so far."""
         return self._output.read_text(errors="replace") if self._output.exists() else ""

@@ -169,7 +169,7 @@ def test_a_script_that_kills_itself_is_named_with_the_signal(script: Script) -> 
 @pytest.mark.slow
 def test_a_script_of_another_program_says_which_runs_it_asked_for(script: Script) -> None:
     script.path.write_text("print('I have nothing to do with it')")
-    with script.opened() as store, pytest.raises(ReplayFailed, match="without opening it.*none") as caught:
+    with script.opened() as store, pytest.raises(ReplayFailed, match=r"without opening it.*none") as caught:
         store["main"].replay(script.path)
     assert "nothing to do with it" in str(caught.value)
     script.path.write_text("import eventcore as ec\nec.open('elsewhere.lmdb').run('other').flush()")
@@ -203,8 +203,8 @@ def test_a_deleted_script_and_a_command_that_is_none_are_refused(tmp_path: Path)
 
 @pytest.mark.slow
 def test_connections_are_refused_counted_and_not_made(script: Script) -> None:
-    dial = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), 1)\nexcept OSError as error:\n    print(error)"
-    script.write(before=dial)
+    dial = "socket.create_connection(('127.0.0.1', 9), 1)"
+    script.write(before=f"import socket\ntry:\n    {dial}\nexcept OSError as error:\n    print(error)")
     report = replayed(script)
     assert report.identical
     assert report.connections == 1
