@@ -48,14 +48,14 @@ def fork(
     with open(store, force=force, create=False) as opened:
         url = opened.url
         _made(opened[run], name, at, edits, reuse=not no_reuse)
-    code = go_on(url, name, command) if command else 0
+    code = go_on(url, name, command, aside=as_json) if command else 0
     with open(url, read_only=True, force=force) as opened:
         return _report(opened[name], code, as_json, bool(command))
 
 
 def _made(parent: Run, name: str, at: str | None, edits: Sequence[str], reuse: bool) -> None:
     """Make the fork with its edits, or nothing."""
-    from eventcore.replay.editing import edit, edit_event, parse_edit
+    from eventcore.replay.editing import declared_after, edit, edit_event, parse_edit
 
     seq = parent.head if at is None else parent.seq(at)
     parsed = [parse_edit(text) for text in edits]
@@ -64,8 +64,14 @@ def _made(parent: Run, name: str, at: str | None, edits: Sequence[str], reuse: b
         try:
             edit_event(parent, state, place, value, "")
         except LookupError as error:
+            later = declared_after(parent, seq, place)
+            hint = (
+                f"; that variable is declared at seq {later}: pass --at {later} or a later one"
+                if later
+                else ""
+            )
             raise InvalidValue(
-                f"cannot fork run {parent.name!r} at seq {seq} with that edit: {error}"
+                f"cannot fork run {parent.name!r} at seq {seq} with that edit: {error}{hint}"
             ) from error
     made = parent.fork(name, seq, reuse=reuse)
     for place, value in parsed:

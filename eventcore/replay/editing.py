@@ -36,6 +36,17 @@ def parse_edit(text: str) -> tuple[str, Any]:
         return place, value
 
 
+def declared_after(run: Run, seq: int, place: str) -> int | None:
+    """Return where the variable that `place` begins with is declared for the first time behind a seq, or None."""
+    wanted = place.strip("/") + "/"
+    for record in run.events(seq + 1, kind=e.VariableDeclared):
+        if isinstance(record.event, e.VariableDeclared):
+            path = record.event.path
+            if wanted.startswith((f"{path}/", f"{path.rpartition('/')[2]}/")):
+                return record.seq
+    return None
+
+
 def edit(run: Run, place: str, value: Any, note: str = "edited by hand") -> int:
     """Record that a person changed a value, and return the seq of that.
 

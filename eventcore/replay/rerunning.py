@@ -163,8 +163,16 @@ def _on_disk(run: Run, folder: str) -> str:
     return url
 
 
-def started(command: Sequence[str], order: Order, catch: bool) -> subprocess.CompletedProcess[str]:
-    """Run a command with an order in its environment, to its end; what it prints is caught, or goes to stderr.
+def started(
+    command: Sequence[str], order: Order, catch: bool, aside: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with an order in its environment, to its end.
+
+    Args:
+        command: The command.
+        order: The order.
+        catch: Whether what it prints is caught, instead of passed on.
+        aside: Whether its standard output goes to stderr, if it is passed on.
 
     Raises:
         NotFound: There is no such program.
@@ -177,12 +185,25 @@ def started(command: Sequence[str], order: Order, catch: bool) -> subprocess.Com
     environment["PYTHONPATH"] = str(_STARTUP) + (os.pathsep + path if path else "")
     environment.setdefault("PYTHONUNBUFFERED", "1")
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if catch else {}
-    if not catch and order.mode != "go-on" and not order.breaks:
+    if not catch and aside and not order.breaks:
         streams = {"stdout": sys.stderr.fileno()}
     try:
-        return subprocess.run(command, env=environment, text=True, errors="replace", check=False, **streams)
+        if catch:
+            return subprocess.run(
+                command, env=environment, text=True, errors="replace", check=False, **streams
+            )
+        with subprocess.Popen(command, env=environment, **streams) as child:
+            return subprocess.CompletedProcess(list(command), _ended(child))
     except (FileNotFoundError, PermissionError) as error:
         raise NotFound(f"cannot run {' '.join(command)}: {error.strerror}: {command[0]}") from error
+
+
+def _ended(child: subprocess.Popen[Any]) -> int:
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            continue  # the child got it too, and takes its time to end well
 
 
 def _no_report(command: Sequence[str], run: Run, done: subprocess.CompletedProcess[str]) -> str:
@@ -199,7 +220,9 @@ def _last_lines(output: str) -> str:
     return f"; it said: {' | '.join(lines)}" if lines else ""
 
 
-def go_on(store: str, run: str, command: Sequence[str], in_doubt: str = "retry") -> int:
+def go_on(
+    store: str, run: str, command: Sequence[str], in_doubt: str = "retry", *, aside: bool = False
+) -> int:
     """Run a command in which the first run of a store is the one given, and return its exit code.
 
     Args:
@@ -207,5 +230,11 @@ def go_on(store: str, run: str, command: Sequence[str], in_doubt: str = "retry")
         run: A fork, or a run to be resumed; nobody may have it open.
         command: The command.
         in_doubt: Policy for calls in doubt.
+        aside: Whether its standard output goes to stderr.
+
+    Returns:
+        The exit code; 128 and the number of the signal that ended it.
     """
-    return started(list(command), Order("go-on", store, run, in_doubt=in_doubt), catch=False).returncode
+    order = Order("go-on", store, run, in_doubt=in_doubt)
+    code = started(list(command), order, catch=False, aside=aside).returncode
+    return code if code >= 0 else 128 - code

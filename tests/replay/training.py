@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import eventcore as ec
+from eventcore.language_models.response import Response
 from eventcore.optimizers import OMEGA, EvolutionaryOptimizer, RandomFewShot
 
 
@@ -43,6 +44,16 @@ class Offset(ec.Trainable):
 def chance(*parts: Any) -> float:
     """A number from 0 to 1 that depends on the parts alone."""
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def noted(*asked: Any) -> str:
+    """How a call is noted on the bill."""
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+
+
+def price(note: str) -> float:
+    """What a call costs, in US dollars: a sum of such has no error of rounding."""
+    return (1 + int(note[:2], 16)) / 1024
 
 
 @ec.saving.register_serializable()
@@ -72,10 +83,10 @@ class Provider:
     async def answered(self, *asked: Any) -> None:
         """Note a call and take a time nobody can foresee."""
         with self.bill.open("a") as file:
-            file.write(hashlib.sha256(repr(asked).encode()).hexdigest()[:16] + "\n")
+            file.write(noted(*asked) + "\n")
         await asyncio.sleep(random.SystemRandom().random() * self.slowness)
 
-    async def digits(self, messages: Any, schema: Any = None, **arguments: Any) -> dict[str, Any]:
+    async def digits(self, messages: Any, schema: Any = None, **arguments: Any) -> Response:
         """A language model."""
         asked = str(messages)
         await self.answered(asked)
@@ -90,7 +101,9 @@ class Provider:
         found: dict[str, Any] = {name: given[name] for name in fields if name in given}
         if "digit" in fields:
             found["digit"] = int(chance(asked) * 3)
-        return found
+        return Response(
+            json=found, model="digits", input_tokens=10, output_tokens=2, cost=price(noted(asked))
+        )
 
     async def vectors(self, texts: list[str]) -> list[list[float]]:
         """An embedding model."""
@@ -173,6 +186,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--slowness", type=float, default=0.004)
     parser.add_argument("--failures", type=float, default=0.0)
     parser.add_argument("--budget", type=int)
+    parser.add_argument("--predict", type=int, metavar="K", help="only predict, with so many generators")
     parser.add_argument("--save", help="where to save the program at the end of every epoch")
     return parser.parse_args(arguments)
 
@@ -183,6 +197,8 @@ def train(given: argparse.Namespace) -> Any:
     run = ec.open(given.store).run(given.run, seed=7, resume=True, budget=budget)
     provider = Provider(given.bill, given.slowness, given.failures)
     inputs = ec.Input(data_model=Question)
+    if given.predict:
+        return predict(given, run, provider, inputs)
     program = ec.Program(inputs=inputs, outputs=ec.wait(Guess(provider)(inputs)), name="program")
     program.compile(reward=reward, optimizer=optimizers(provider)[given.optimizer]())
     numbers = range(given.drop, given.examples)
@@ -196,6 +212,29 @@ def train(given: argparse.Namespace) -> Any:
             validation_split=0.25,
             max_concurrency=given.concurrency,
             callbacks=callbacks,
+            verbose=0,
+        )
+    )
+    return run
+
+
+def predict(given: argparse.Namespace, run: Any, provider: Provider, inputs: Any) -> Any:
+    """Ask several generators that have nothing to do with each other about every example."""
+    model = ec.LanguageModel(function=provider.digits, retry=0)
+    parts = [
+        ec.wait(
+            ec.Generator(
+                data_model=Digit, language_model=model, name=f"part{number}", instructions=f"Part {number}."
+            )(inputs)
+        )
+        for number in range(given.predict)
+    ]
+    program = ec.Program(inputs=inputs, outputs=parts, name="program")
+    ec.wait(
+        program.predict(
+            [Question(number=number) for number in range(given.drop, given.examples)],
+            batch_size=given.batch,
+            max_concurrency=given.concurrency,
             verbose=0,
         )
     )
