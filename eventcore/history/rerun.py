@@ -7,6 +7,7 @@ for. Both are made on a higher floor, in `eventcore.replay`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eventcore.history import events as e
@@ -42,6 +43,10 @@ class Replaying(Protocol):
 
     def blocked(self, dispatcher: Any) -> None:
         """Told that all tasks of the run wait and nothing is there to be delivered to them."""
+        ...
+
+    def given_up(self, waits: Iterable[int]) -> int | None:
+        """Say which wait is to be cancelled next, of those for the effects with these seqs; None for none yet."""
         ...
 
     def stuck(self, error: Exception) -> None:

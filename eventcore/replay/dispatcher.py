@@ -62,10 +62,12 @@ class Turn(asyncio.Future[T]):
 
     Args:
         dispatcher: Who gives turns.
+        seq: Seq of the effect that is waited for, 0 for none.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, seq: int = 0) -> None:
         super().__init__(loop=dispatcher.loop)
+        self.seq = seq
         self._dispatcher = dispatcher
         self._told: tuple[Any, ...] = ()
         self.ordinal = dispatcher.next_ordinal()
@@ -101,6 +103,7 @@ class Dispatcher:
         self._scheduled = self._waiting = False
         self._passes = self._calm = self._seen_head = 0
         self._arrivals = 0
+        self._disturbed = False
         self._held: tuple[Delivery, int] | None = (
             None  # waits for its commit, and what was recorded before that
         )
@@ -160,6 +163,11 @@ class Dispatcher:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(work, context=self.context)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is there to be delivered."""
+        return not self._commits and not self._outcomes
+
     # --- turns -------------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -182,8 +190,10 @@ class Dispatcher:
             self._pass_by(busy)
             return
         self._passes = 0
-        if self._cancelled:
-            self._cancelled.pop(min(self._cancelled)).cancel_now()
+        given_up = self._given_up()
+        if given_up is not None:
+            self._disturbed = self._disturbed or bool(self._outcomes)
+            given_up.cancel_now()
             self._schedule()
             return
         if self._waiting:
@@ -193,6 +203,24 @@ class Dispatcher:
             self._hand_out(queue)
         elif replaying is not None:
             replaying.blocked(self)
+
+    def _given_up(self) -> Turn[Any] | None:
+        """Take the next wait that is to be cancelled. In a replay that is the one that was cancelled here.
+
+        A time limit of asyncio's own may be up sooner or later than it was then, and all the same.
+        """
+        for ordinal in [ordinal for ordinal, turn in self._cancelled.items() if turn.done()]:
+            del self._cancelled[ordinal]
+        if not self._cancelled:
+            return None
+        ordinals = {turn.seq: ordinal for ordinal, turn in sorted(self._cancelled.items(), reverse=True)}
+        chosen = ordinals.get(0, min(self._cancelled))
+        if self.run.replaying is not None and 0 not in ordinals:
+            seq = self.run.replaying.given_up(ordinals)
+            if seq is None:
+                return None
+            chosen = ordinals[seq]
+        return self._cancelled.pop(chosen)
 
     def _hand_out(self, queue: deque[Delivery]) -> None:
         delivery = queue[0]
@@ -216,15 +244,16 @@ class Dispatcher:
         self.wake()
 
     def _settle_order(self, delivery: Delivery) -> None:
-        """Record the outcomes that wait once more, here, if the run's code went on by itself while one was held up.
+        """Record the outcomes that wait once more, here, if the run's code went on without one of them.
 
-        A replay holds up nothing: it would deliver them where they are recorded first.
+        It did if one was held up meanwhile, or if waits were cancelled: whatever did that, a timer perhaps, may be
+        later in a replay, which holds up nothing and would deliver them where they are recorded first.
         """
-        if self._held is None or self._held[0] is not delivery:
-            return
-        before = self._held[1]
-        self._held = None
-        if self._progress() != before:
+        disturbed, self._disturbed = self._disturbed, False
+        if self._held is not None and self._held[0] is delivery:
+            disturbed = disturbed or self._progress() != self._held[1]
+            self._held = None
+        if disturbed:
             for waiting in self._outcomes:
                 if waiting.again is not None:
                     waiting.again()

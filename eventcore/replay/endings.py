@@ -20,7 +20,9 @@ _OUTSIDE_ROLLOUTS = (*OUTCOMES, e.CandidateChosen, e.FieldRead, e.SourceSeen, e.
 
 def is_cancelled(event: e.Event) -> bool:
     """Whether an outcome is the program's own doing: it gave up waiting."""
-    return isinstance(event, e.EffectFailed) and event.error == CANCELLED
+    if not isinstance(event, e.EffectFailed) or event.error != CANCELLED:
+        return False
+    return event.raised.startswith("asyncio")  # a pool's own error of that name is an error
 
 
 def only_ends(rest: Iterable[tuple[int, e.Event]]) -> bool:

@@ -8,10 +8,11 @@ divergence, and where the log ends, the subclasses say: a resumed run goes on fo
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from eventcore.errors import Diverged
@@ -79,7 +80,7 @@ class Replayer:
         self._coming: deque[tuple[int, e.Event]] = deque()
         self._source: Iterator[tuple[int, e.Event]] = self._reader.events(first, last)
         self._waits: dict[int, Wait] = {}
-        self._last_outcomes = _several(self._reader.events(first, last))
+        self._last_outcomes = _last(self._reader.events(first, last))
         self._earlier: dict[int, OutcomeEvent] = {}  # arrived, and not what the program saw: that comes later
         self._threads = Threads()
         self._moved = (time.monotonic(), 0)  # when, and by the clock of the log
@@ -174,15 +175,17 @@ class Replayer:
 
     def _is_ahead(self, event: e.FieldRead) -> bool:
         """Whether a read is recorded later."""
-        for number in range(LOOK_AHEAD):
+        return any(same(coming, event) for coming in itertools.islice(self._ahead(), LOOK_AHEAD))
+
+    def _ahead(self) -> Iterator[e.Event]:
+        """What is recorded next, and stays so."""
+        for number in itertools.count():
             if number >= len(self._coming):
                 found = next(self._source, None)
                 if found is None:
-                    return False
+                    return
                 self._coming.append(found)
-            if same(self._coming[number][1], event):
-                return True
-        return False
+            yield self._coming[number][1]
 
     def thread_began(self, seq: int) -> None:
         """A thread of the run is under way, and then it is the one that says so: its effect is `seq`."""
@@ -240,8 +243,8 @@ class Replayer:
     def blocked(self, dispatcher: Dispatcher) -> None:
         """All tasks of the run wait: hand out the next outcome, or see why there is none."""
         with self._turn:
-            if self._error is not None or self.run.replaying is not self:
-                return
+            if self._error is not None or self.run.replaying is not self or not dispatcher.idle:
+                return  # a thread may have handed out something just now
             before = self.position
             self._take_outcomes(reads=True)
             if self.position == before:
@@ -268,6 +271,18 @@ class Replayer:
             dispatcher.wake()
             return
         dispatcher.loop.call_later(POLL, dispatcher.wake, context=dispatcher.context)
+
+    def given_up(self, waits: Iterable[int]) -> int | None:
+        """Say which wait is to be cancelled next: the one that was; one of which the log knows no end, at once."""
+        with self._turn:
+            if self._error is None and self.run.replaying is self:
+                self._take_outcomes(reads=True)
+                coming = next((event for event in self._ahead() if not isinstance(event, PASSED_OVER)), None)
+                if coming is not None and is_cancelled(coming) and coming.cause in waits:
+                    return coming.cause
+                if coming is not None:
+                    waits = (seq for seq in waits if seq not in self._last_outcomes)
+            return min(waits, default=None)
 
     def stuck(self, error: Exception) -> None:
         """A task of the run never waits: those that wait for outcomes are told so."""
@@ -336,7 +351,7 @@ class Replayer:
                 return
             if is_cancelled(event):
                 return
-            if self._last_outcomes.get(event.cause, seq) != seq:
+            if self._last_outcomes[event.cause] != seq:
                 self._earlier[event.cause] = event
                 self._consumed(event)
                 continue
@@ -464,13 +479,6 @@ class Replayer:
         """The code has ended."""
 
 
-def _several(events: Iterator[tuple[int, e.Event]]) -> dict[int, int]:
-    """Effects of which several outcomes are recorded, with the seq of the last: that is the one the program saw."""
-    first: set[int] = set()
-    found: dict[int, int] = {}
-    for seq, event in events:
-        if isinstance(event, OUTCOMES):
-            if event.cause in first:
-                found[event.cause] = seq
-            first.add(event.cause)
-    return found
+def _last(events: Iterator[tuple[int, e.Event]]) -> dict[int, int]:
+    """Seq of the last outcome of each effect: that is the one the program saw."""
+    return {event.cause: seq for seq, event in events if isinstance(event, OUTCOMES)}

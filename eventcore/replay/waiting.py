@@ -46,7 +46,7 @@ class Wait:
         self.dispatcher = dispatcher_of(effect.run)
         self.context = contextvars.copy_context()
         self._call = call
-        self._future: Turn[Outcome] = Turn(self.dispatcher)
+        self._future: Turn[Outcome] = Turn(self.dispatcher, effect.ticket.seq)
         self._task: asyncio.Task[None] | None = None
 
     async def outcome(self) -> Outcome:
