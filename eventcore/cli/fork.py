@@ -36,7 +36,7 @@ def fork(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Fork a run: eventcore fork STORE RUN NEW --at N --set VARIABLE/POINTER=JSON -- python train.py
+    """Fork a run: eventcore fork STORE RUN NEW --at N --set VARIABLE/POINTER=JSON -- python train.py.
 
     The command is run again in the new run: up to N it must do what the log says, after N it may differ. Requests
     that equal one of the parent's are answered from its log. Without a command the fork is only made; its program

@@ -18,7 +18,7 @@ from eventcore.history.store import IN_DOUBT
 )
 @force_option
 def resume(store: str, run: str, command: tuple[str, ...], in_doubt: str, force: bool) -> int:
-    """Go on with a run: eventcore resume STORE RUN -- python train.py
+    """Go on with a run: eventcore resume STORE RUN -- python train.py.
 
     The command is run again: recorded answers are given to it in place of calls, and where the log ends it goes on
     for real. Calls that had left when the run was killed are in doubt: they are listed, and retried, failed, or

@@ -33,6 +33,8 @@ ROWS = {
     "peak memory of a command": (10, 1_000),
     "bytes per small event on disk": (5, 500),
     "`import eventcore` over bare Python": (-100, 10_000),
+    "recording a `fit` of 64 examples, calls of 50 ms": (-50, 1_000),
+    "replay of a `fit` of 64 examples, calls of 50 ms": (0.5, 1_000),
 }
 """A piece of each promised row's first cell -> bounds its value is between on any machine, however busy."""
 
