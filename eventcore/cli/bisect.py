@@ -69,12 +69,17 @@ def bisect(
         try:
             turn = Bisection(asking, max(1, run.seq(start)), last).run()
         except NotFound as error:
-            click.echo(f"eventcore: {error}", err=True)
+            click.echo(f"eventcore: {_said(error)}", err=True)
             return NO
         except InvalidValue as error:
             raise asking.failure or error from error.__cause__
         _print(run, turn, as_json)
     return 0
+
+
+def _said(error: NotFound) -> str:
+    """Return an error with the options of this command in place of the arguments of `run.bisect`."""
+    return str(error).replace("with start= and stop=", "with --from and --to")
 
 
 def _command(words: tuple[str, ...]) -> tuple[str | None, list[str]]:

@@ -5,15 +5,16 @@ Finding out is `Run.blame`'s work; here it is only put into lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from eventcore.cli.output import Clock, coloured, full, paint, print_json, printable, short
-from eventcore.cli.stores import chosen_run, force_option, json_option, reading
+from eventcore.cli.output import Clock, coloured, count, full, paint, print_json, printable, short
+from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
 from eventcore.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 CHAINS = 8
 """Owners whose chain is printed without `--all`."""
 
-SHOWN = 4
-"""Rewards printed without `--all`."""
+MESSAGE = 100
+"""Characters of a request and of its answer printed without `--all`."""
 
 
 @click.command(short_help="Print which event put every word where it is, and what led to it.")
@@ -57,7 +58,8 @@ def blame(
 
     First the pieces of the value, in order: seq, event, when in training, the words. Then for each of these events
     the chain behind it: the model call whose answer has the words, the rewards the optimizer was shown, the
-    candidates it was made of, and the events that copied it since.
+    candidates it was made of, and the events that copied it since. Variable and pointer may be written as one, as in
+    state_generator/instructions.
     """
     with reading(store, force) as opened:
         run, variable, pointer = _subject(opened, places)
@@ -88,13 +90,19 @@ def write_page(path: str, title: str, body: str) -> None:
 
 
 def _subject(store: Store, places: tuple[str, ...]) -> tuple[Run, str, str]:
-    """Tell `VARIABLE /POINTER` from `RUN VARIABLE /POINTER`: a pointer begins with a slash or is empty."""
-    names, pointer = list(places), ""
+    """Tell `VARIABLE /POINTER` from `RUN VARIABLE /POINTER`: a pointer begins with a slash or is empty.
+
+    Without one the variable and the place in it may be written as one.
+    """
+    names, pointer = list(places), None
     if len(names) > 1 and (names[-1] == "" or names[-1].startswith("/")):
         pointer = names.pop()
     if len(names) not in (1, 2):
         raise click.UsageError("blame takes STORE [RUN] VARIABLE [/POINTER]")
-    return chosen_run(store, names[0] if len(names) == 2 else None), names[-1], pointer
+    run, place = chosen_run(store, names[0] if len(names) == 2 else None), names[-1]
+    if pointer is None:
+        place, pointer = split_place(run.state.names(), place)
+    return run, place, pointer
 
 
 def _span(text: str) -> tuple[int, int]:
@@ -153,27 +161,43 @@ def chain_lines(origin: Origin, evidence: Evidence, everything: bool, colour: bo
     if evidence.call is not None:
         yield from _call(evidence.call, everything)
     if evidence.rewards:
-        rewards = evidence.rewards
-        mean = sum(reward for _, reward in rewards) / len(rewards)
-        listed = rewards if everything else rewards[:SHOWN]
-        more = f", and {len(rewards) - SHOWN} more" if len(rewards) > len(listed) else ""
-        each = ", ".join(f"{printable(rollout)} {reward:g}" for rollout, reward in listed)
-        if origin.kind == "PredictionAppended":
-            yield f"    scored      {each}"
-        else:
-            yield f"    was shown   {len(rewards)} rollouts, mean reward {mean:.3g}: {each}{more}"
+        yield _rewards(origin, evidence.rewards, everything)
     for parent in origin.parents:
         scored = "" if parent.reward is None else f", reward {parent.reward:.3g} over {parent.count}"
         yield f"    made of     {parent.seq} {parent.kind}{scored}"
 
 
+def _rewards(origin: Origin, rewards: Sequence[tuple[str, float]], everything: bool) -> str:
+    each = ", ".join(f"{printable(rollout)} {reward:g}" for rollout, reward in rewards)
+    if origin.kind == "PredictionAppended":
+        return f"    scored      {each}"
+    values = [reward for _, reward in rewards]
+    mean = f"{count(len(values), 'rollout')}, mean reward {sum(values) / len(values):.3g}"
+    between = f" (from {min(values):.3g} to {max(values):.3g})" if min(values) < max(values) else ""
+    return f"    was shown   {mean}{between}" + (f": {each}" if everything else "")
+
+
 def _call(call: Call, everything: bool) -> Iterator[str]:
     cost = f", ${call.cost:.6f}" if call.cost else ""
     tokens = f", {call.input_tokens} + {call.output_tokens} tokens" if call.input_tokens else ""
-    yield f"    model call  {call.seq} {printable(call.model or call.kind)}{tokens}{cost}"
-    value = full if everything else short
-    yield f"      asked     {value(call.request)}"
-    yield f"      answered  {value(call.answer)}"
+    line = f" at {printable(call.source.rsplit('/', 1)[-1])}" if call.source else ""
+    yield f"    model call  {call.seq} {printable(call.model or call.kind)}{tokens}{cost}{line}"
+    asked, answered = call.request, call.answer
+    if not everything:  # what was said last is what the answer is to
+        asked, answered = _last_message(asked), _content(answered)
+    value = full if everything else partial(short, limit=MESSAGE)
+    yield f"      asked     {value(asked)}"
+    yield f"      answered  {value(answered)}"
+
+
+def _last_message(request: dict[str, Any]) -> Any:
+    messages = request.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return request if last is None else _content(last)
+
+
+def _content(said: Any) -> Any:
+    return (said.get("content") or said) if isinstance(said, dict) else said
 
 
 def _copies(found: Blame, pieces: list[Piece]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import msgspec
 
 from eventcore.cli.output import coloured, full, paint, print_json, printable, short
 from eventcore.cli.program import NO
-from eventcore.cli.stores import chosen_run, force_option, json_option, reading
+from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
 from eventcore.history.timetravel import Word, word_diff
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ _SIGNS = {"add": ("+", "green"), "remove": ("-", "red"), "replace": ("~", None)}
 @click.command(short_help="Print what differs between two seqs, of one run or of two.")
 @click.argument("store")
 @click.argument("places", nargs=-1, metavar="[RUN] A B")
-@click.option("--variable", metavar="PATH", help="Only this variable: its path, or its name.")
+@click.option(
+    "--variable", metavar="PATH", help="Only this variable, or this place in it, as in state/instructions."
+)
 @click.option("--full", "whole", is_flag=True, help="Print values and unchanged text in full.")
 @force_option
 @json_option
@@ -50,7 +52,10 @@ def diff(
         named = places[0] if len(places) == 3 else None
         one, a = placed(opened, named, places[-2])
         other, b = placed(opened, named, places[-1])
-        found = one.diff(a, b, variable, other)
+        pointer = ""
+        if variable is not None:
+            variable, pointer = split_place([*one.state.names(), *other.state.names()], variable)
+        found = [d for d in one.diff(a, b, variable, other) if _touches(d.pointer, pointer)]
         if as_json:
             print_json(
                 {
@@ -87,6 +92,11 @@ def placed(store: Store, run: str | None, place: str) -> tuple[Run, int]:
         return store[name], 0  # raises, naming the runs there are
     chosen = chosen_run(store, run)
     return chosen, chosen.seq(place)
+
+
+def _touches(place: str, asked: str) -> bool:
+    """Whether one of two pointers leads to the other's place, or into it."""
+    return f"{place}/".startswith(f"{asked}/") or f"{asked}/".startswith(f"{place}/")
 
 
 def _plain(difference: Difference) -> dict[str, Any]:

@@ -151,6 +151,17 @@ def _effect_reused(event: e.EffectReused) -> str:
     return f"{short(event.answer)}{model}{saved}  from {printable(event.origin)} at seq {event.origin_seq}"
 
 
+def _logs(event: e.EpochEnded | e.BatchEnded) -> str:
+    place = f"epoch={event.epoch}" + (f"  step={event.step}" if isinstance(event, e.BatchEnded) else "")
+    found = (f"{printable(name)}={_number(value)}" for name, value in event.logs.items())
+    return "  ".join([place, *found])
+
+
+def _number(value: Any) -> str:
+    """Return a number of the logs as people read it; `--json` has all its digits."""
+    return f"{value:.4g}" if isinstance(value, float) else short(value)
+
+
 _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.RunStarted: _run_started,
     e.ProgramDeclared: lambda event: short(event.config),
@@ -168,6 +179,8 @@ _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.EffectCompleted: _effect_completed,
     e.EffectReused: _effect_reused,
     e.LabelSet: lambda event: f"-> {event.seq}",
+    e.BatchEnded: _logs,
+    e.EpochEnded: _logs,
     e.StateRestored: lambda event: f"the state of {event.back_to}",
 }
 

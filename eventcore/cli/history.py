@@ -13,7 +13,7 @@ import click
 from eventcore.cli.diff import words_text
 from eventcore.cli.output import Clock, coloured, full, json_line, paint, printable, short, write_bytes
 from eventcore.cli.program import NO
-from eventcore.cli.stores import chosen_run, force_option, json_option, reading
+from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
 from eventcore.history.timetravel import word_diff
 
 if TYPE_CHECKING:
@@ -56,21 +56,6 @@ def history(
             else:
                 click.echo(line.of(change))
     return 0 if seen else NO
-
-
-def split_place(paths: list[str], place: str) -> tuple[str, str]:
-    """Cut `path/pointer` where the path of a variable, or its unique name, ends.
-
-    A variable that is there wins over a place in another; nothing known leaves all of it to be looked up, which
-    then says what is near.
-    """
-    names = {path.rsplit("/", 1)[-1] for path in paths} | set(paths)
-    at = len(place)
-    while at > 0:
-        if place[:at] in names or any(path.endswith("/" + place[:at]) for path in paths):
-            return place[:at], place[at:]
-        at = place.rfind("/", 0, at)
-    return place, ""
 
 
 class _Line:

@@ -5,6 +5,7 @@ A state is shown one field per line, so that `grep` finds a field; a single vari
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,6 +80,8 @@ def _show_event(run: Run, seq: int, as_json: bool) -> None:
     if as_json:
         print_json({"run": run.name, **record})
         return
+    if record.get("source"):
+        record["source"] = record["source"].removeprefix(os.path.join(os.getcwd(), ""))
     width = max(len(field) for field in record)
     for field, value in record.items():
         text = (

@@ -77,3 +77,18 @@ def chosen_run(store: Store, name: str | None) -> Run:
     raise InvalidValue(
         f"cannot choose a run of {store.url}: it has {len(names)}; name one of: {', '.join(names)}"
     )
+
+
+def split_place(paths: list[str], place: str) -> tuple[str, str]:
+    """Cut `path/pointer` where the path of a variable, or its unique name, ends.
+
+    A variable that is there wins over a place in another; nothing known leaves all of it to be looked up, which
+    then says what is near.
+    """
+    names = {path.rsplit("/", 1)[-1] for path in paths} | set(paths)
+    at = len(place)
+    while at > 0:
+        if place[:at] in names or any(path.endswith("/" + place[:at]) for path in paths):
+            return place[:at], place[at:]
+        at = place.rfind("/", 0, at)
+    return place, ""
