@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eventcore.history.run import Run
 
 
-@click.command(short_help="Start a run that shares another's events up to a seq.")
+@click.command(short_help="Start a run that shares another's events, and pay only for what changes.")
 @click.argument("store")
 @click.argument("run")
 @click.argument("name")
@@ -36,7 +36,9 @@ def fork(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Fork a run: eventcore fork STORE RUN NEW --at N --set VARIABLE/POINTER=JSON -- python train.py.
+    """Start a run that shares another's events, and pay only for what changes.
+
+    eventcore fork STORE RUN NEW --at N --set VARIABLE/POINTER=JSON -- python train.py
 
     The command is run again in the new run: up to N it must do what the log says, after N it may differ. Requests
     that equal one of the parent's are answered from its log. Without a command the fork is only made; its program

@@ -20,7 +20,9 @@ from eventcore.cli.stores import force_option, json_option, reading
 def replay(
     store: str, run: str, command: tuple[str, ...], breaks: tuple[str, ...], force: bool, as_json: bool
 ) -> int:
-    """Run the script of a run again and compare it with the log: eventcore replay STORE RUN -- python train.py.
+    """Run a script again and compare it with its log.
+
+    eventcore replay STORE RUN -- python train.py
 
     Recorded answers are given to it in place of calls, connections are refused, and the store is left unchanged.
     Exit code 0 when it did what the log says, 1 at the first divergence, which is printed.

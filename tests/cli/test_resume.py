@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -80,3 +81,13 @@ def test_ctrl_c_reaches_the_script_which_ends_in_its_own_time(script: Script) ->
     assert process.returncode == 7
     script.write().eventcore("resume", script.url, "main", "--", *script.command)
     assert script.asked == "abcd"
+
+
+@pytest.mark.slow
+def test_json_is_all_that_is_on_standard_output(script: Script) -> None:
+    script.write(in_loop="if question == 'c': run.flush(); os.kill(os.getpid(), 9)").run(-9)
+    script.write()
+    done = script.eventcore("resume", "--json", script.url, "main", "--", *script.command)
+    with script.opened() as store:
+        head = store["main"].head
+    assert json.loads(done.stdout) == {"run": "main", "head": head, "in_doubt": [], "exit_code": 0}
