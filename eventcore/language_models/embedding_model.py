@@ -23,13 +23,13 @@ from eventcore.language_models.asking import (
     identity,
     warn_of,
 )
+from eventcore.language_models.default_model import DefaultModel
 from eventcore.language_models.language_model import checked_patience
 from eventcore.language_models.litellm_library import cost_of, litellm_here
 from eventcore.language_models.providers import address_of
 from eventcore.language_models.response import count, part
 from eventcore.models.generic import EmbeddingRequest, Embeddings
 from eventcore.models.json_data_model import JsonDataModel
-from eventcore.models.naming import auto_name
 from eventcore.modules.hooks import Hook
 from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
@@ -283,17 +283,17 @@ def _vectors(raw: Any, wanted: int) -> list[list[float]]:
     return vectors
 
 
-_default: list[EmbeddingModel] = []
+_default = DefaultModel(EmbeddingModel, "embedding_model", "ollama/all-minilm")
 
 
 def set_default_embedding_model(model: Any) -> None:
     """Set the model that is used where none is given; None takes it away again."""
-    _default[:] = [] if model is None else [as_embedding_model(model)]
+    _default.set(model)
 
 
 def get_default_embedding_model() -> EmbeddingModel | None:
     """Return the model that is used where none is given, or None."""
-    return _default[0] if _default else None
+    return _default.get()
 
 
 def as_embedding_model(value: Any, role: str = "embedding_model") -> EmbeddingModel:
@@ -303,17 +303,4 @@ def as_embedding_model(value: Any, role: str = "embedding_model") -> EmbeddingMo
         InvalidValue: None, and there is no default.
         WrongType: Something else.
     """
-    if isinstance(value, EmbeddingModel):
-        return value
-    if value is None:
-        if not _default:
-            raise InvalidValue(
-                f"cannot work without an embedding model: pass {role}='ollama/all-minilm' (or another name, an "
-                "EmbeddingModel or a function), or call set_default_embedding_model first"
-            )
-        return _default[0]
-    if isinstance(value, str):
-        return EmbeddingModel(model=value, name=auto_name("embedding_model"))
-    if callable(value):
-        return EmbeddingModel(function=value, name=auto_name("embedding_model"))
-    raise WrongType(f"cannot use {value!r} as {role}: pass an EmbeddingModel, its name, or a function")
+    return _default.meant(value, role)

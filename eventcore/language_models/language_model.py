@@ -25,6 +25,7 @@ from eventcore.language_models.asking import (
     warn_of,
 )
 from eventcore.language_models.conversation import as_conversation, for_provider
+from eventcore.language_models.default_model import DefaultModel
 from eventcore.language_models.litellm_library import arguments_for_tools, cost_of, litellm_here, reasons
 from eventcore.language_models.providers import (
     address_of,
@@ -38,7 +39,6 @@ from eventcore.language_models.retrying import Patience
 from eventcore.models.chat import ChatMessage
 from eventcore.models.conversion import schema_of
 from eventcore.models.json_data_model import JsonDataModel
-from eventcore.models.naming import auto_name
 from eventcore.models.validation import validator_for
 from eventcore.modules.hooks import Hook
 from eventcore.modules.internals import core_of
@@ -404,17 +404,17 @@ def _name_of(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-_default: list[LanguageModel] = []
+_default = DefaultModel(LanguageModel, "language_model", "ollama/llama3.2")
 
 
 def set_default_language_model(model: Any) -> None:
     """Set the model that modules use when they are given none; None takes it away again."""
-    _default[:] = [] if model is None else [as_language_model(model)]
+    _default.set(model)
 
 
 def get_default_language_model() -> LanguageModel | None:
     """Return the model that modules use when they are given none, or None."""
-    return _default[0] if _default else None
+    return _default.get()
 
 
 def as_language_model(value: Any, role: str = "language_model") -> LanguageModel:
@@ -424,19 +424,4 @@ def as_language_model(value: Any, role: str = "language_model") -> LanguageModel
         InvalidValue: None, and there is no default.
         WrongType: Something else.
     """
-    if isinstance(value, LanguageModel):
-        return value
-    if value is None:
-        if not _default:
-            raise InvalidValue(
-                f"cannot work without a language model: pass {role}='ollama/llama3.2' (or another name, a "
-                "LanguageModel or a function), or call set_default_language_model first"
-            )
-        return _default[0]
-    # Named here, so that the module it is made in counts it among no automatic names: loaded from a config,
-    # that module is given the model ready-made.
-    if isinstance(value, str):
-        return LanguageModel(model=value, name=auto_name("language_model"))
-    if callable(value):
-        return LanguageModel(function=value, name=auto_name("language_model"))
-    raise WrongType(f"cannot use {value!r} as {role}: pass a LanguageModel, its name, or a function")
+    return _default.meant(value, role)
