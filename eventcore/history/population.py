@@ -15,7 +15,7 @@ from eventcore.history.codec import encoder
 from eventcore.history.patches import plain
 
 if TYPE_CHECKING:
-    from eventcore.history.state import VariableState
+    from eventcore.history.slots import VariableState
 
 BOOKKEEPING = (
     "examples",

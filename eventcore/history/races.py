@@ -18,7 +18,8 @@ from eventcore.history import patches as p
 from eventcore.history.codec import encoder
 from eventcore.history.patches import plain
 from eventcore.history.population import BOOKKEEPING
-from eventcore.history.state import PREDICTIONS, State, apply
+from eventcore.history.slots import PREDICTIONS
+from eventcore.history.state import State, apply
 from eventcore.history.timetravel import join_pointer
 
 Place = tuple[int, str]

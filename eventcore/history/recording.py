@@ -23,10 +23,11 @@ from eventcore.history.reading import Reader
 from eventcore.history.rerun import Replaying
 from eventcore.history.run_reader import RunReader
 from eventcore.history.scope import Scope, current, process_scope
+from eventcore.history.slots import VariableState
 from eventcore.history.snapshots import SNAPSHOT_FLOOR, due
 from eventcore.history.sources import Sources, user_frame
 from eventcore.history.startup import run_facts
-from eventcore.history.state import State, VariableState, apply, encode_state, fold, merge
+from eventcore.history.state import State, apply, encode_state, fold, merge
 
 if TYPE_CHECKING:
     import asyncio

@@ -23,7 +23,8 @@ from eventcore.history.recording import RecordingRun
 from eventcore.history.run_reader import Record as Record
 from eventcore.history.run_reader import variable_path as variable_path
 from eventcore.history.scope import Scope, current, process_scope
-from eventcore.history.state import State, VariableState, size_of
+from eventcore.history.slots import VariableState
+from eventcore.history.state import State, size_of
 
 if TYPE_CHECKING:
     from eventcore.history.store import Store

@@ -3,9 +3,6 @@
 `apply(state, event)` is the only function that changes a state, live and on replay alike, so "live
 equals replayed" holds by construction. A state is values only: no seq, time or run name is in it, and
 its digest covers the variables' paths and values alone. Reading, recording and storing are elsewhere.
-
-Live states differ from replayed ones in one way: a variable in use gives its slot a `wrap` function, which
-turns containers that enter into recording views. The views *are* the stored value.
 """
 
 from __future__ import annotations
@@ -17,149 +14,14 @@ from typing import Any
 from eventcore.errors import CorruptLog, NotFound
 from eventcore.history import events as e
 from eventcore.history import population
-from eventcore.history.codec import DECODE_ERRORS, decode_json, encoder
-from eventcore.history.patches import Wrap, perform, plain
-
-PREDICTIONS = "current_predictions"
-"""The field whose records carry their rollout; its list object stays the same for ever."""
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-_WITH_ROLLOUTS = (PREDICTIONS, "predictions")
-
+from eventcore.history.codec import DECODE_ERRORS, encoder
+from eventcore.history.patches import perform, plain
+from eventcore.history.slots import PREDICTIONS as PREDICTIONS
+from eventcore.history.slots import SCALARS, PredictionRecord, VariableState
+from eventcore.history.state_bytes import Parts, decode_parts, encode_parts
 
 merge: Callable[[dict[str, Any], dict[str, Any]], None] = dict.update
 """Apply an update whose values are all scalars, past any recording view: `_updated`, in one call of C."""
-
-
-class PredictionRecord(dict[str, Any]):
-    """A prediction record: an object that remembers which rollout made it, outside its JSON."""
-
-    __slots__ = ("rollout",)
-    rollout: str | None
-
-
-class VariableState:
-    """One variable in a state: its value and what the log says about it.
-
-    Attributes:
-        number: Number of the variable in its run.
-        path: Its path.
-        schema: JSON schema; never changed in place.
-        value: The whole value; in a live state its containers are recording views.
-        trainable: Whether optimizers may rewrite it.
-        own: The variable's own flag.
-        reason: Why it is not trainable although asked for, or None.
-        origin: Where its first value came from, or None for an initializer.
-        description: In words.
-        wrap: Applied to values that enter; None keeps them plain.
-    """
-
-    __slots__ = (
-        "description",
-        "number",
-        "origin",
-        "own",
-        "path",
-        "reason",
-        "schema",
-        "trainable",
-        "value",
-        "wrap",
-    )
-
-    def __init__(self, event: e.VariableDeclared) -> None:
-        self.number = event.variable
-        self.path = event.path
-        self.schema: dict[str, Any] = event.schema
-        self.value: dict[str, Any] = plain(event.value)
-        self.trainable = event.trainable
-        self.own = event.own
-        self.reason = event.reason
-        self.origin = event.origin
-        self.description = event.description
-        self.wrap: Wrap | None = None
-
-    def enter(self, value: Any, container: Any) -> Any:
-        """Return an event's value in the form this state keeps, sharing no container with the event."""
-        return _copied(value) if self.wrap is None else self.wrap(value, container)
-
-    def put(self, field: str, value: Any, rollout: str | None = None) -> None:
-        """Store a value; the list of current predictions keeps its identity, and new records their rollout."""
-        if field == PREDICTIONS:
-            held = self.value.get(field)
-            if isinstance(held, list) and isinstance(value, list):
-                records = [_owned(item, held, place, rollout) for place, item in enumerate(value)]
-                list.__setitem__(held, slice(None), [self.enter(item, held) for item in records])
-                return
-        dict.__setitem__(self.value, field, self.enter(value, self.value))
-
-    def replace(self, value: dict[str, Any]) -> None:
-        """Store a whole value."""
-        for field in [field for field in self.value if field not in value]:
-            dict.__delitem__(self.value, field)
-        for field, item in value.items():
-            self.put(field, item)
-
-    def mend(self, place: Any, truth: Any) -> None:
-        """Make a container of the value equal to `truth`, replacing only what differs: views stay what they are."""
-        if isinstance(place, dict):
-            for key in [key for key in dict.keys(place) if key not in truth]:
-                dict.__delitem__(place, key)
-            for key, item in truth.items():
-                held = dict.get(place, key, self)
-                if held is self or not self._mended(held, item):
-                    dict.__setitem__(place, key, self.enter(item, place))
-        else:
-            del_from, common = len(truth), min(len(place), len(truth))
-            list.__delitem__(place, slice(del_from, None))
-            for index in range(common):
-                if not self._mended(list.__getitem__(place, index), truth[index]):
-                    list.__setitem__(place, index, self.enter(truth[index], place))
-            list.extend(place, [self.enter(item, place) for item in truth[common:]])
-
-    def _mended(self, held: Any, truth: Any) -> bool:
-        """Whether `held` is, or has been made, equal to `truth`; plain containers have no place among views."""
-        kinds = (dict, list)
-        foreign = self.wrap is not None and type(held) in kinds
-        if not foreign and any(isinstance(held, kind) and isinstance(truth, kind) for kind in kinds):
-            self.mend(held, truth)
-            if isinstance(truth, PredictionRecord) and hasattr(held, "rollout"):
-                record: Any = held
-                record.rollout = truth.rollout
-            return True
-        return not differ(held, truth)
-
-    def container(self, path: Iterable[Any]) -> Any:
-        """Return what lies at a path of keys and indexes."""
-        place: Any = self.value
-        for step in path:
-            place = (
-                dict.__getitem__(place, step) if isinstance(place, dict) else list.__getitem__(place, step)
-            )
-        return place
-
-
-def _owned(item: Any, held: list[Any], place: int, rollout: str | None) -> Any:
-    """Return an item of a list of records with its rollout: its own, an equal earlier record's, or `rollout`."""
-    if not isinstance(item, dict) or isinstance(item, PredictionRecord):
-        return item
-    before = list.__getitem__(held, place) if place < len(held) else None
-    record = PredictionRecord(item)
-    record.rollout = getattr(before, "rollout", None) if before == item else rollout
-    return record
-
-
-def _copied(value: Any) -> Any:
-    """Return a plain value that shares nothing; a record goes on remembering its rollout."""
-    kind = type(value)
-    if kind is str or kind is int or kind is float:
-        return value
-    if kind is PredictionRecord:
-        record = PredictionRecord(plain(value))
-        record.rollout = value.rollout
-        return record
-    return plain(value)
 
 
 class State:
@@ -307,13 +169,6 @@ class _Values(Mapping[str, dict[str, Any]]):
         return repr({path: self[path] for path in self})
 
 
-def differ(a: Any, b: Any) -> bool:
-    """Whether two places hold different scalars, or anything that is no scalar at all."""
-    return (
-        type(a) not in _SCALARS or type(a) is not type(b) or a != b or repr(a) != repr(b)
-    )  # -0.0 equals 0.0
-
-
 def resolve(name: str, paths: Iterable[str]) -> str:
     """Return the one path that is `name` or ends in `/name`.
 
@@ -351,7 +206,7 @@ def size_of(value: Any) -> int:
     kind = type(value)
     if kind is str:
         return len(value) + 5 if value.isascii() else len(value.encode()) + 5
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return 9
     return len(encoder.encode(value))
 
@@ -497,7 +352,7 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
     Raises:
         CorruptLog: An event does not fit the state, with its seq.
     """
-    find, updated, scalars = _handler, e.VariableUpdated, _SCALARS
+    find, updated, scalars = _handler, e.VariableUpdated, SCALARS
     slots = state._slots
     event: Any = None
     events = events if isinstance(events, list) else list(events)
@@ -524,19 +379,16 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
     return state
 
 
-# --- snapshots' bytes --------------------------------------------------------------------------
+# --- bytes -------------------------------------------------------------------------------------
 
 
 def encode_state(state: State) -> bytes:
     """Encode a whole state as MessagePack."""
-    slots = [
-        (s.number, s.path, s.schema, s.value, s.trainable, s.own, s.reason, s.origin, s.description,
-         _rollouts(s))
-        for s in state._by_path.values()
-    ]  # fmt: skip
-    return encoder.encode(
-        (state._next, slots, sorted(state.locked), state.programs, state.sources, state.labels, state._former)
-    )
+    return encode_parts(
+        Parts(
+            state._next, state._by_path, state.locked, state.programs, state.sources, state.labels, state._former
+        )
+    )  # fmt: skip
 
 
 def decode_state(data: bytes) -> State:
@@ -546,37 +398,7 @@ def decode_state(data: bytes) -> State:
         CorruptLog: The bytes are no state.
     """
     state = State()
-    try:
-        state._next, slots, locked, state.programs, state.sources, state.labels, state._former = decode_json(
-            data
-        )
-        for row in slots:
-            slot = _decode_slot(row)
-            state._slots[slot.number] = state._by_path[slot.path] = slot
-        state.locked = set(locked)
-    except (LookupError, TypeError, AttributeError, ValueError, *DECODE_ERRORS) as error:
-        raise CorruptLog(f"cannot decode a snapshot: {error!r}") from error
+    (
+        state._next, state._by_path, state.locked, state.programs, state.sources, state.labels, state._former
+    ), state._slots = decode_parts(data)  # fmt: skip
     return state
-
-
-def _rollouts(slot: VariableState) -> dict[str, list[str | None]]:
-    found: dict[str, list[str | None]] = {}
-    for field in _WITH_ROLLOUTS:
-        records = slot.value.get(field)
-        if isinstance(records, list) and any(hasattr(record, "rollout") for record in records):
-            found[field] = [getattr(record, "rollout", None) for record in records]
-    return found
-
-
-def _decode_slot(row: list[Any]) -> VariableState:
-    slot = VariableState.__new__(VariableState)
-    slot.number, slot.path, slot.schema, slot.value, slot.trainable, slot.own = row[:6]
-    slot.reason, slot.origin, slot.description, rollouts = row[6:]
-    slot.wrap = None
-    for field, owners in rollouts.items():
-        records = slot.value[field]
-        for place, rollout in enumerate(owners):
-            if isinstance(records[place], dict):
-                records[place] = PredictionRecord(records[place])
-                records[place].rollout = rollout
-    return slot

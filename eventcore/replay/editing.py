@@ -12,7 +12,8 @@ import msgspec
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.run import Run
-from eventcore.history.state import State, VariableState, size_of
+from eventcore.history.slots import VariableState
+from eventcore.history.state import State, size_of
 from eventcore.history.timetravel import join_pointer, parse_pointer, variable_known
 from eventcore.history.values import copy_json
 from eventcore.models.validation import validator_for

@@ -17,7 +17,8 @@ from eventcore.history import events as e
 from eventcore.history import patches as p
 from eventcore.history.codec import decode_json, encoder
 from eventcore.history.run import Run
-from eventcore.history.state import PredictionRecord, State, VariableState, fold
+from eventcore.history.slots import PredictionRecord, VariableState
+from eventcore.history.state import State, fold
 from eventcore.variables.views import RecordingDict, RecordingList, wrap
 
 if TYPE_CHECKING:

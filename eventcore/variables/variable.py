@@ -18,7 +18,8 @@ from eventcore.history import patches as p
 from eventcore.history.patches import plain
 from eventcore.history.run import Run
 from eventcore.history.scope import Scope, current, current_run, entered_scope, process_scope
-from eventcore.history.state import PREDICTIONS, size_of
+from eventcore.history.slots import PREDICTIONS
+from eventcore.history.state import size_of
 from eventcore.history.values import canonical, is_text
 from eventcore.models.naming import auto_name
 from eventcore.models.operands import Operators
