@@ -25,9 +25,10 @@ class Scope:
         cause: Seq of the causing event, 0 for none.
         overlay: While a graph is traced, scratch values by variable; nothing is recorded then.
         effect: Name of the effect whose call is under way here, or None. What it does is no part of the run.
+        plain: Whether neither is the case: variables are written for real here.
     """
 
-    __slots__ = ("cause", "effect", "overlay", "rollout", "run", "token")
+    __slots__ = ("cause", "effect", "overlay", "plain", "rollout", "run", "token")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Scope:
         self.cause = cause
         self.overlay = overlay
         self.effect = effect
+        self.plain = overlay is None and effect is None
         self.token: Token[Scope] | None = None  # what undoes it, for a run used in a `with` statement
 
 

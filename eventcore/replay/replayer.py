@@ -22,7 +22,7 @@ from eventcore.history.run import Run
 from eventcore.history.state import State, apply
 from eventcore.replay.divergence import Divergence, divergence, same
 from eventcore.replay.endings import OUTCOMES, is_cancelled, only_ends
-from eventcore.replay.stillness import has_timers, is_still
+from eventcore.replay.stillness import has_timers, may_hear
 from eventcore.replay.threads import Threads
 
 if TYPE_CHECKING:
@@ -262,10 +262,15 @@ class Replayer:
 
     def _look_again(self, dispatcher: Dispatcher, coming: tuple[int, e.Event]) -> None:
         """Nothing can be handed out: a timer, a thread or a connection of the code's own may be what it waits for."""
-        moves = has_timers(dispatcher) or not is_still(dispatcher)
-        if not moves or time.monotonic() > self._deadline(coming[1]):
+        event = coming[1]
+        moves = has_timers(dispatcher) or may_hear(dispatcher) or self._threads.others_may_come(event)
+        if not moves or time.monotonic() > self._deadline(event):
             try:
-                self._leave(coming, None, "the code waits, and nothing that it waits for is recorded next")
+                wanted = self._threads.wanted(event)
+                reason = (
+                    "the code waits, and nothing that it waits for is recorded next" if wanted is None else ""
+                )
+                self._leave(coming, wanted, reason)
             except Diverged:
                 return  # those who wait have been told
             dispatcher.wake()

@@ -24,11 +24,11 @@ def has_timers(dispatcher: Dispatcher) -> bool:
     )
 
 
-def is_still(dispatcher: Dispatcher) -> bool:
-    """Whether no connection and no thread can bring anything either."""
+def may_hear(dispatcher: Dispatcher) -> bool:
+    """Whether a connection may bring something, as far as can be seen."""
     selector: Any = getattr(dispatcher.loop, "_selector", None)
     # One file is the loop's own, by which threads wake it.
-    return selector is not None and len(selector.get_map() or ()) <= 1 and not busy_threads()
+    return selector is None or len(selector.get_map() or ()) > 1
 
 
 def busy_threads(besides: Container[int | None] = ()) -> bool:

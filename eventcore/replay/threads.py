@@ -41,6 +41,11 @@ class Threads:
             return True
         return busy_threads(stuck)
 
+    def wanted(self, event: e.Event) -> e.Event | None:
+        """Return what a thread wants to record in place of `event`, the one whose event it is before all others."""
+        wanted = [found for found in self.waiting.values() if not isinstance(found, int)]
+        return next((found for found in wanted if found.cause == event.cause), next(iter(wanted), None))
+
 
 def _is_wanted(event: e.Event, wanted: e.Event | int) -> bool:
     if isinstance(wanted, int):

@@ -12,7 +12,7 @@ from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from sys import _getframe
 from typing import Any
 
-from eventcore.errors import TracingError, WrongType
+from eventcore.errors import InvalidValue, TracingError, WrongType
 from eventcore.history import events as e
 from eventcore.history import patches as p
 from eventcore.history.patches import plain
@@ -51,7 +51,7 @@ class Variable(Operators):
 
     Raises:
         SchemaMismatch: The first value does not fit the schema.
-        InvalidValue: No schema, or a bad name, or a Trainable without defaults.
+        InvalidValue: No schema, or a bad name, or a Trainable without defaults; or made inside the call of an effect.
         DuplicateName: The path is in use in the current run.
         TracingError: Made inside `call` while a graph is traced.
 
@@ -93,6 +93,8 @@ class Variable(Operators):
                 f"cannot create {self._where} while a graph is traced: call() runs on placeholders then; "
                 "create it in __init__ or in build(self, input_schema)"
             )
+        if here.effect is not None:
+            raise self._refusal(f"create {self._where}", here)
         self._begin(current_run(), self._validator.check(value, self._where))
 
     def _downgrade(self) -> str | None:
@@ -176,7 +178,7 @@ class Variable(Operators):
             DuplicateName: The path is in use there.
         """
         run = current_run()
-        if run is not self._run and not self._stays_out_of(run):
+        if run is not self._run and current.get(process_scope).effect is None and not self._stays_out_of(run):
             self._move(run, origin)
 
     def _stays_out_of(self, run: Run) -> bool:
@@ -206,6 +208,11 @@ class Variable(Operators):
                 here.overlay[id(self)] = plain(self._root)
             scratch: dict[str, Any] = here.overlay[id(self)]
             return scratch
+        if here.effect is not None:
+            if writing:
+                raise self._refusal(f"write to {self._where}", here)
+            self._run.live  # noqa: B018 - catches up after an interrupt
+            return self._root  # where it is: to move would be a write
         run = current_run()
         if run is not self._run and (writing or run.writable):
             if self._stays_out_of(run):
@@ -218,6 +225,12 @@ class Variable(Operators):
             self._move_back(run)
         self._run.live  # noqa: B018 - catches up after an interrupt
         return self._root
+
+    def _refusal(self, doing: str, here: Scope) -> InvalidValue:
+        return InvalidValue(
+            f"cannot {doing} inside effect {here.effect!r}: that one is answered from the log when the run is "
+            "replayed, and what it writes would be missing; return it, and write it where the effect is called"
+        )
 
     def _move_back(self, run: Run) -> None:
         """Declare again in the same run: another variable of the same path took the place and is gone."""
@@ -312,7 +325,7 @@ class Variable(Operators):
         run = self._run
         if (
             here.run is run
-            and here.overlay is None
+            and here.plain
             and type(changes) is dict
             and run.owners.get(self._path) is self._myself
         ):
@@ -329,7 +342,7 @@ class Variable(Operators):
 
     def _update(self, here: Scope, changes: Any) -> None:
         """Do the work of `update` where its short way does not lead."""
-        if here.run is not self._run or here.overlay is not None or not self._run.owns(self._path, self):
+        if here.run is not self._run or not here.plain or not self._run.owns(self._path, self):
             root = self._enter(here, writing=True)
             if here.overlay is not None:
                 root.update(self._validator.check_update(changes, self._where))
