@@ -178,7 +178,8 @@ class _ThreadWait(Wait, Generic[R]):
 
     def __init__(self, effect: Effect, work: Callable[[], R]) -> None:
         super().__init__(effect, _nothing_to_send)
-        self.after: asyncio.Future[None] = self.dispatcher.loop.create_future()
+        self._ended: asyncio.Future[None] = self.dispatcher.loop.create_future()
+        self.after = self._ended
         self._work = work
         self._value: R | None = None
         self._error: BaseException | None = None
@@ -214,12 +215,12 @@ class _ThreadWait(Wait, Generic[R]):
     def _note_end(self, running: asyncio.Future[None]) -> None:
         if running.cancelled():  # the pool was shut down before its turn
             self._error = asyncio.CancelledError()
-        if not self.after.done():
-            self.after.set_result(None)
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     def start(self) -> None:
         """Record the end when it comes."""
-        self.after.add_done_callback(self._record_end, context=self.dispatcher.context)
+        self._ended.add_done_callback(self._record_end, context=self.dispatcher.context)
 
     def _record_end(self, ended: asyncio.Future[None]) -> None:
         if self.over:

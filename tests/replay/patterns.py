@@ -132,8 +132,9 @@ async def wait_for(world: World) -> None:
 async def timeout(world: World) -> None:
     async def hurried(name: str) -> None:
         for turn in range(3):
+            limit = ec.timeout(LATENCY / 2)
             try:
-                async with ec.timeout(LATENCY / 2) as limit:
+                async with limit:
                     await world.step(f"{name}{turn}")
                     await world.step(f"{name}{turn}+")
                     async with ec.timeout(LATENCY / 3):

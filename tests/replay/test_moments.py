@@ -62,8 +62,9 @@ def test_a_timeout_that_expires_expires_at_the_same_point_again(tmp_path: Path) 
         return name
 
     async def program() -> str:
+        limit = ec.timeout(0.05)
         try:
-            async with ec.timeout(0.05) as limit:
+            async with limit:
                 await slow("a")
         except TimeoutError:
             return f"expired {limit.expired()}"
@@ -187,8 +188,9 @@ def test_inside_the_call_of_an_effect_they_are_those_of_asyncio(tmp_path: Path) 
     @ec.effect
     async def patient() -> list[Any]:
         await ec.sleep(0.001)
+        limit = ec.timeout(0.001)
         try:
-            async with ec.timeout(0.001) as limit:
+            async with limit:
                 await ec.sleep(30)
         except TimeoutError:
             pass
