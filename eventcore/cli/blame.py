@@ -5,6 +5,7 @@ Finding out is `Run.blame`'s work; here it is only put into lines.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -117,7 +118,11 @@ def _document(found: Blame) -> dict[str, Any]:
     owners: list[dict[str, Any]] = []
     for origin in found.owners:
         evidence = found.evidence(origin.seq)
-        owners.append(msgspec.to_builtins(origin) | msgspec.to_builtins(evidence))
+        before = [
+            {"run": other.run, "at": other.seq, "pieces": msgspec.to_builtins(other.pieces)}
+            for other in found.before(origin.seq)
+        ]
+        owners.append(msgspec.to_builtins(origin) | msgspec.to_builtins(evidence) | {"before": before})
     return {
         "run": found.run,
         "variable": found.variable,
@@ -148,6 +153,7 @@ def _lines(found: Blame, everything: bool, colour: bool) -> Iterator[str]:
         yield ""
         yield from chain_lines(origin, found.evidence(origin.seq), everything, colour)
         yield from _copies(found, [piece for piece in found.pieces if piece.seq == origin.seq])
+        yield from _before(found, origin)
     if len(owners) > CHAINS and not everything:
         yield paint(f"\n{len(owners) - CHAINS} older events are left out; see --all", "dim", colour)
 
@@ -198,6 +204,23 @@ def _last_message(request: dict[str, Any]) -> Any:
 
 def _content(said: Any) -> Any:
     return (said.get("content") or said) if isinstance(said, dict) else said
+
+
+def _before(found: Blame, origin: Origin) -> Iterator[str]:
+    """Follow a value into the run it was brought from, or say where to ask."""
+    from eventcore.history.blame_view import gone_on, said
+
+    place = gone_on(origin.note)
+    if place is None:
+        return
+    store, run, seq = map(printable, place)
+    older = found.before(origin.seq)
+    for other in older:
+        for piece in other.pieces:
+            text = printable(said(other.origin(piece.seq)))
+            yield f"    in run {run}  {piece.seq}  {text}  {short(piece.value)}"
+    spelt = shlex.join(["blame", store, run, found.variable + found.pointer, "--at", seq])
+    yield f"    {'more' if older else 'goes on'}: eventcore {printable(spelt)}"
 
 
 def _copies(found: Blame, pieces: list[Piece]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from eventcore.cli import checks
-from eventcore.cli.output import coloured, columns, count, paint, print_json, printable
+from eventcore.cli.output import coloured, count, paint, print_json, print_table, printable
 from eventcore.cli.program import BAD_INPUT, DAMAGED, NO
 from eventcore.cli.stores import force_option, json_option, reading, store_argument
 from eventcore.errors import EventcoreError, StorageError
@@ -61,10 +61,9 @@ def doctor(store: str | None, force: bool, as_json: bool, script: str | None) ->
 
 
 def _print(found: list[checks.Observation]) -> None:
-    colour = coloured()
     rows = [(observation.level, observation.subject, printable(observation.text)) for observation in found]
-    for (level, _, _), line in zip(rows, columns(rows), strict=True):
-        click.echo(paint(line, _COLOURS[level], colour))
+    colours = [_COLOURS[level] for level, _, _ in rows]
+    print_table(("LEVEL", "SUBJECT", "FOUND"), rows, plain_header=False, colours=colours)
 
 
 def _examine(script: str, as_json: bool) -> int:

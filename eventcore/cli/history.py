@@ -14,9 +14,10 @@ from eventcore.cli.diff import words_text
 from eventcore.cli.output import Clock, coloured, full, json_line, paint, printable, short, write_bytes
 from eventcore.cli.program import NO
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
-from eventcore.history.timetravel import word_diff
+from eventcore.history.timetravel import astray, word_diff
 
 if TYPE_CHECKING:
+    from eventcore.history.run import Run
     from eventcore.history.timetravel import Change
 
 
@@ -55,7 +56,19 @@ def history(
                 write_bytes(json_line(_plain(change, found.variable, pointer)))
             else:
                 click.echo(line.of(change))
+        if not seen:
+            click.echo(f"eventcore: {_nothing(run, found.variable, pointer, start)}", err=True)
     return 0 if seen else NO
+
+
+def _nothing(run: Run, variable: str, pointer: str, start: str | None) -> str:
+    """Say why a place has no changes: none after the seq asked for, or it never held anything."""
+    changed = [change.seq for change in run.history(variable, pointer)] if start is not None else []
+    place = printable(variable + pointer)
+    if changed:
+        return f"{place} did not change from {start} on: its last change is seq {changed[-1]}"
+    wrong = astray(run.state.variables[variable], pointer) or "it was never changed"
+    return f"{place} never held anything: {printable(wrong)}"
 
 
 class _Line:

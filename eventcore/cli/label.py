@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from eventcore.cli.output import Clock, columns, print_json, printable
+from eventcore.cli.output import Clock, print_json, print_table, printable
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def label(
             (printable(move.label), f"-> {move.position}", f"set at {move.seq}", clock.text(move.time))
             for move in listed
         ]
-        for line in columns(rows):
-            click.echo(line)
+        print_table(("LABEL", "POSITION", "BY", "TIME"), rows, plain_header=False)
     return 0
 
 

@@ -116,7 +116,12 @@ def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) 
 
 
 def print_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: frozenset[int] = frozenset(),
+    *,
+    plain_header: bool = True,
+    colours: Sequence[str | None] = (),
 ) -> None:
     """Print a table: drawn by rich on a terminal, and in a pipe plain columns that other programs can cut.
 
@@ -124,9 +129,13 @@ def print_table(
         header: Names of the columns.
         rows: Printable text.
         right: Columns that are set to the right.
+        plain_header: Whether the names stand above the plain columns, too.
+        colours: A colour of each row on a terminal; none for all of them.
     """
+    if not rows and not plain_header:
+        return
     if not coloured():
-        for line in columns([header, *rows], right):
+        for line in columns([header, *rows] if plain_header else rows, right):
             click.echo(line)
         return
     from rich.console import Console
@@ -136,8 +145,8 @@ def print_table(
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for at, name in enumerate(header):
         table.add_column(name, justify="right" if at in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+    for at, row in enumerate(rows):
+        table.add_row(*(Text(cell) for cell in row), style=colours[at] if colours else None)
     Console(highlight=False).print(table)
 
 

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from eventcore.cli.event_text import event_json
-from eventcore.cli.output import coloured, columns, full, paint, print_json, printable, short
+from eventcore.cli.output import coloured, full, paint, print_json, print_table, printable, short
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
 from eventcore.errors import InvalidValue
 from eventcore.history.naming import Names
@@ -130,5 +130,4 @@ def _show_state(run: Run, seq: int, state: State) -> None:
     rows: list[tuple[str, str]] = []
     for path, value in state.variables.items():
         rows += [(printable(path + join_pointer("", field)), short(item)) for field, item in value.items()]
-    for line in columns(rows):
-        click.echo(line)
+    print_table(("PLACE", "VALUE"), rows, plain_header=False)

@@ -17,11 +17,22 @@ import msgspec
 from eventcore.errors import CorruptLog, InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.alignment import NEW, matched, word_spans, words
-from eventcore.history.nodes import MISSING, Copied, Earlier, Fields, Items, Place, Written, same, value_of
+from eventcore.history.nodes import (
+    MISSING,
+    Continued,
+    Copied,
+    Earlier,
+    Fields,
+    Items,
+    Place,
+    Written,
+    same,
+    value_of,
+)
 from eventcore.history.positions import tagged
 from eventcore.history.provenance import COPYING, Provenance, touched
 from eventcore.history.state import PREDICTIONS, decode_state
-from eventcore.history.timetravel import join_pointer, parse_pointer
+from eventcore.history.timetravel import astray, join_pointer, lookup, parse_pointer
 from eventcore.history.trail import Trail
 
 if TYPE_CHECKING:
@@ -130,15 +141,14 @@ def asked_at(value: dict[str, Any], pointer: str, span: tuple[int, int] | str | 
         NotFound: Nothing lies there, or the words do not occur.
         InvalidValue: A span that is not inside the text, or of something that is no text.
     """
+    wrong = astray(value, pointer)
+    if wrong is not None:
+        raise NotFound(f"cannot follow JSON pointer {pointer!r}: {wrong}")
     found: Any = value
     path: Place = ()
-    for step in parse_pointer(pointer):
-        if isinstance(found, dict) and step in found:
-            path, found = (*path, step), found[step]
-        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-            path, found = (*path, int(step)), found[int(step)]
-        else:
-            raise NotFound(f"cannot follow JSON pointer {pointer!r}: {_stuck(found, step)}")
+    for text in parse_pointer(pointer):
+        step = int(text) if isinstance(found, list) else text
+        path, found = (*path, step), found[step]
     if span is None:
         return list(leaves(pointer, path, found))
     if not isinstance(found, str):
@@ -147,15 +157,6 @@ def asked_at(value: dict[str, Any], pointer: str, span: tuple[int, int] | str | 
             "leave the span out, or point at a text"
         )
     return [Asked(pointer, path, found, _span(found, span))]
-
-
-def _stuck(found: Any, step: str) -> str:
-    if isinstance(found, dict):
-        return f"there is no {step!r}; there is: {', '.join(map(repr, found)) or 'nothing'}"
-    if isinstance(found, list):
-        has = f"items 0 to {len(found) - 1}" if found else "no items"
-        return f"there is no item {step!r}; the list has {has}"
-    return f"there is no {step!r} in a value of type {type(found).__name__}"
 
 
 def _span(text: str, span: tuple[int, int] | str) -> tuple[int, int]:
@@ -218,6 +219,7 @@ class _Walk:
         self._trail = Trail(reader, number)
         self._open: dict[int, list[_Question]] = {}
         self._newest: list[int] = []
+        self._others: dict[int, _Walk] = {}
 
     def ask(self, seq: int, question: _Question) -> None:
         """Add a question about the variable as of an event; without that event the owner stays unknown."""
@@ -232,6 +234,8 @@ class _Walk:
         while self._newest:
             seq = -heapq.heappop(self._newest)
             self._stretch(seq, self._open.pop(seq))
+        for other in self._others.values():
+            other.run()
 
     def _stretch(self, seq: int, questions: list[_Question]) -> None:
         """Answer questions as of `seq` by the events since the snapshot before it; what is older is asked again."""
@@ -310,6 +314,8 @@ class _Walk:
                     _own(wanted, node.emptied, copies)
                     continue
                 todo.append((node.origin, wanted, copies))
+            elif isinstance(node, Continued):
+                self._before(node, wanted, copies)
             elif isinstance(node, Earlier):
                 self.ask(node.seq, _Question(node.path, wanted, copies))
             elif isinstance(node, Written):
@@ -321,6 +327,29 @@ class _Walk:
                 raise CorruptLog(
                     f"cannot follow {question.path} back from seq {seq}: nothing lies there", seq
                 )
+
+    def _before(self, node: Continued, wanted: dict[int, _Slot], copies: tuple[int, ...]) -> None:
+        """Ask the variable that was at the same path before, in the process that left the value there."""
+        number = self._number_before(node)
+        if number is None:
+            return _own(wanted, node.declared, copies)
+        if number not in self._others:
+            self._others[number] = _Walk(self._reader, number)
+        self._others[number].ask(node.seq, _Question(node.path, wanted, (*copies, node.declared)))
+
+    def _number_before(self, node: Continued) -> int | None:
+        """Return the number of the variable a declaration went on with; None if it did not hold this value."""
+        if node.seq < self._kept:
+            return None
+        ((_, event),) = self._reader.events_at([node.declared])
+        assert isinstance(event, e.VariableDeclared)
+        state = self._reader.state_at(node.seq)
+        if event.path not in state.names():
+            return None
+        held = state.variables[event.path]
+        if lookup(held, [str(step) for step in node.path], MISSING) != node.value:
+            return None
+        return state.slot(event.path).number
 
 
 def _own(wanted: dict[int, _Slot], seq: int, copies: tuple[int, ...]) -> None:

@@ -6,8 +6,10 @@ Finding them is the work of `blame.py` and `origins.py`; nothing here reads more
 from __future__ import annotations
 
 import html
+import re
 from typing import TYPE_CHECKING, Any
 
+from eventcore.errors import InvalidValue, NotFound
 from eventcore.history.alignment import words
 from eventcore.history.blame import Piece, asked_at, blamed
 from eventcore.history.origins import Evidence, Origin, Origins
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 _HUES = (210, 30, 120, 280, 0, 170, 55, 320)
 """Colours of owners on a page, in order of appearance; they come round again."""
+
+_BROUGHT = re.compile(r"from run '([^']*)' of (.*) at seq (\d+)$")
+"""The note of a value that came from another run: its name, the store it is in, the seq."""
 
 ROWS = 40
 """Pieces a `repr` shows; the rest are counted."""
@@ -35,9 +40,10 @@ class Blame:
     """
 
     def __init__(
-        self, run: str, variable: str, pointer: str, seq: int, pieces: list[Piece], origins: Origins
+        self, run: RunReader, variable: str, pointer: str, seq: int, pieces: list[Piece], origins: Origins
     ) -> None:
-        self.run = run
+        self._store = run.store
+        self.run = run.name
         self.variable = variable
         self.pointer = pointer
         self.seq = seq
@@ -68,6 +74,29 @@ class Blame:
         texts = [str(piece.value) for piece in self.pieces if piece.seq == seq and piece.span]
         return self._origins.evidence(self.origin(seq), [word for text in texts for word in words(text)])
 
+    def before(self, seq: int) -> list[Blame]:
+        """Return who wrote, in the run a value was brought from, what the event that brought it owns here.
+
+        Args:
+            seq: Of an owner.
+
+        Returns:
+            One for each place; none when nothing was brought, or when that run is not in this store.
+        """
+        brought = _BROUGHT.match(self.origin(seq).note)
+        if brought is None or brought[2] != self._store.url or brought[1] not in self._store:
+            return []
+        found: list[Blame] = []
+        for piece in self.pieces:
+            if piece.seq == seq:
+                words = piece.value.strip() if isinstance(piece.value, str) and piece.span else ""
+                try:
+                    run = self._store[brought[1]]
+                    found.append(run.blame(self.variable, piece.pointer, words or None, int(brought[3])))
+                except (NotFound, InvalidValue):  # it was moved, renamed or deleted since
+                    continue
+        return found
+
     def __repr__(self) -> str:
         lines = [f"Blame of {self.variable}{self.pointer} at seq {self.seq} of run {self.run!r}"]
         rows = [
@@ -96,7 +125,7 @@ def blame(
     state = run.at(seq)
     slot = state.slot(variable)
     pieces = blamed(reader, slot.number, seq, asked_at(plain(slot.value), pointer, span))
-    return Blame(run.name, slot.path, pointer, seq, pieces, Origins(reader, state))
+    return Blame(run, slot.path, pointer, seq, pieces, Origins(reader, state))
 
 
 def shown(piece: Piece, limit: int = 70) -> str:
@@ -127,6 +156,12 @@ def step_of(origin: Origin) -> str:
     """Return "epoch 2 step 5", "" outside training."""
     names = (("epoch", origin.epoch), ("step", origin.step))
     return " ".join(f"{name} {number}" for name, number in names if number is not None)
+
+
+def gone_on(note: str) -> tuple[str, str, str] | None:
+    """Return store, run and seq a value was brought from by the note of its origin; None if it was not brought."""
+    brought = _BROUGHT.match(note)
+    return None if brought is None else (brought[2], brought[1], brought[3])
 
 
 def blame_html(blame: Blame) -> str:

@@ -75,6 +75,28 @@ class Earlier:
             self._value, self._load = self._load(), None
         return self._value
 
+    def inside(self, step: str | int, item: Any) -> Earlier:
+        """Return the node of a part of it."""
+        return Earlier(self.seq, (*self.path, step), item)
+
+
+class Continued(Earlier):
+    """A value a variable was declared with because an earlier process left it there, under another number.
+
+    Attributes:
+        declared: The event that declared it.
+    """
+
+    __slots__ = ("declared",)
+
+    def __init__(self, seq: int, path: Place, value: Any, declared: int) -> None:
+        super().__init__(seq, path, value)
+        self.declared = declared
+
+    def inside(self, step: str | int, item: Any) -> Earlier:
+        """Return the node of a part of it."""
+        return Continued(self.seq, (*self.path, step), item, self.declared)
+
 
 Node = Written | Copied | Earlier
 
@@ -182,11 +204,10 @@ def opened(node: Any) -> Any:
         )
     value = node.value
     if isinstance(node, Earlier):
-        at, path = node.seq, node.path
         if isinstance(value, list):
-            return list_of((Earlier(at, (*path, n), item) for n, item in enumerate(value)), node)
+            return list_of((node.inside(at, item) for at, item in enumerate(value)), node)
         rollout = getattr(value, "rollout", None)
-        return object_of({k: Earlier(at, (*path, k), item) for k, item in value.items()}, node, rollout)
+        return object_of({name: node.inside(name, item) for name, item in value.items()}, node, rollout)
     if isinstance(value, list):
         return list_of(_opened_list(node), node)
     rollout = getattr(value, "rollout", None)

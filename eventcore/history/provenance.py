@@ -7,6 +7,7 @@ there when the stretch of events began is `Earlier`: its origin is asked of the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from eventcore.history import patches as p
 from eventcore.history.alignment import key
 from eventcore.history.nodes import (
     MISSING,
+    Continued,
     Copied,
     Earlier,
     Fields,
@@ -35,6 +37,9 @@ from eventcore.history.state import PREDICTIONS
 
 LISTS = ("seed_candidates", "candidates", "best_candidates", "history")
 """The lists whose entries are candidates: a value that equals an entry's was copied from it."""
+
+_LEFT = re.compile(r"run (?:'[^']*'|\"[^\"]*\") at seq (\d+)$")
+"""Origin of what an earlier process left in the same run: a seq of this line of history; another run's has a URL."""
 
 APART = frozenset(BOOKKEEPING) - {"examples"}
 
@@ -127,6 +132,10 @@ class Provenance:
         return node
 
     def _declared(self, seq: int, event: e.VariableDeclared) -> None:
+        left = _LEFT.match(event.origin or "")
+        if left is not None and int(left[1]) < seq:
+            self.root = opened(Continued(int(left[1]), (), event.value, seq))
+            return
         whole = Written(event.value, seq)
         self.root = object_of({name: Written(item, seq) for name, item in event.value.items()}, whole)
 

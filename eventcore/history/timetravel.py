@@ -115,6 +115,25 @@ def lookup(value: Any, steps: list[str], default: Any = None) -> Any:
     return value
 
 
+def astray(value: Any, pointer: str) -> str | None:
+    """Say at which step a pointer leads nowhere in a value, and what is there; None if something lies there."""
+    for step in parse_pointer(pointer):
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        elif isinstance(value, dict):
+            near = difflib.get_close_matches(step, value, 2)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            return f"there is no {step!r}; there is: {', '.join(map(repr, value)) or 'nothing'}{hint}"
+        elif isinstance(value, list):
+            has = f"items 0 to {len(value) - 1}" if value else "no items"
+            return f"there is no item {step!r}; the list has {has}"
+        else:
+            return f"there is no {step!r} in a value of type {type(value).__name__}"
+    return None
+
+
 def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Sequence[str]) -> Iterator[Change]:
     """Yield the changes among one variable's events, oldest first; reads and no-ops are left out.
 

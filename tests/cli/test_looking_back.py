@@ -78,6 +78,20 @@ def test_history_from_a_seq_leaves_out_what_was_before(store: Path) -> None:
 def test_history_of_what_never_was_is_exit_code_1(store: Path) -> None:
     result = call("history", store, "main", "voice/nothing")
     assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "eventcore: voice/nothing never held anything: there is no 'nothing'; there is:"
+    )
+    near = call("history", store, "main", "voice/personna").stderr
+    assert near.endswith("did you mean 'persona'?\n")
+
+
+def test_history_after_the_last_change_says_where_that_was(store: Path) -> None:
+    last = json.loads(call("history", store, "main", "voice/persona", "--json").stdout.splitlines()[-1])[
+        "seq"
+    ]
+    result = call("history", store, "main", "voice/persona", "--from", str(last + 1))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"did not change from {last + 1} on: its last change is seq {last}" in result.stderr
 
 
 def test_history_of_an_unknown_variable_names_the_near_ones(store: Path) -> None:

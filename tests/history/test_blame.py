@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -279,6 +280,58 @@ def test_why_of_a_variable_nobody_evaluates_does_not_grow_with_its_history(run: 
     (story,) = run.why("voice").variables
     assert 10 < len(story.lineage) < 100
     assert story.winner.fields["text"] == "number 199"
+
+
+# --- other processes, other runs -----------------------------------------------------------------
+
+
+def test_words_keep_their_owners_when_a_later_process_goes_on(tmp_path: Path) -> None:
+    written: list[int] = []
+    for word in ("red", "green", "blue"):
+        with (
+            stores.open(tmp_path / "runs.lmdb") as store,
+            store.reopen("main") if written else store.run("main") as run,
+        ):
+            variable = voice()
+            variable.update({"text": f"{variable.get('text')} {word}", "nested": {word: [word]}})
+            written.append(run.head)
+            del variable  # as the end of its process would
+    with stores.open(tmp_path / "runs.lmdb") as store:
+        run = store["main"]
+        assert owners(run)[-3:] == [("red ", written[0]), ("green ", written[1]), ("blue", written[2])]
+        found = run.blame("voice", "/text", "red")
+        assert [found.origin(seq).kind for seq in found.pieces[0].copies] == ["VariableDeclared"] * 2
+        assert owners(run, "/nested/blue/0") == [("blue", written[2])]
+        with run.fork("aside") as fork:
+            variable = voice()
+            variable.update({"text": variable.get("text") + " grey"})
+            assert owners(fork)[-2:] == [("blue ", written[2]), ("grey", fork.head)]
+
+
+def test_a_value_that_only_claims_to_have_been_there_belongs_to_who_declared_it(run: Run) -> None:
+    voice(text="something else")
+    claim = "run 'main' at seq 1"
+    run.record(e.VariableDeclared(*run.stamp(), run.live.next_number, "other", SCHEMA, {"text": "a b"}, False,
+                                  False, None, claim, "", -1))  # fmt: skip
+    assert [piece.seq for piece in run.blame("other").pieces] == [run.head]
+
+
+def test_what_was_brought_from_another_run_of_the_store_is_followed_there(url: str) -> None:
+    with stores.open(url) as store:
+        with store.run("first") as first:
+            variable = voice()
+            variable.update({"text": "one three two"})
+            written = first.head
+        with store.run("second") as second:
+            variable.update({"count": 7})
+            found = second.blame("voice", "/text")
+            (owner,) = found.owners
+            assert owner.kind == "VariableDeclared" and "from run 'first'" in owner.note
+            (before,) = found.before(owner.seq)
+            assert before.run == "first"
+            assert [(piece.value, piece.seq) for piece in before.pieces][1] == ("three ", written)
+            counted = second.blame("voice", "/count")
+            assert counted.before(counted.owners[0].seq) == []
 
 
 # --- bad input ---------------------------------------------------------------------------------
