@@ -145,6 +145,10 @@ def divergence(
     other = None if replayed is None else as_fields(replayed)
     alike = one is not None and other is not None and one["event"] == other["event"]
     found: list[Difference] = value_differences(one, other) if alike else []
+    if any(difference.pointer.startswith("/request") for difference in found):
+        found = [
+            difference for difference in found if difference.pointer != "/digest"
+        ]  # follows from the request
     nearest = None
     if isinstance(replayed, e.EffectStarted) and not alike:
         nearest = _nearest(replayed, coming)

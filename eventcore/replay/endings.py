@@ -7,7 +7,11 @@ in it was paid for.
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
 from collections.abc import Iterable
+from typing import Any
 
 from eventcore.history import events as e
 from eventcore.replay.outcomes import CANCELLED
@@ -39,6 +43,29 @@ def only_ends(rest: Iterable[tuple[int, e.Event]]) -> bool:
         if paid or (event.rollout is None and not _may_end(event)):
             return False
     return True
+
+
+def is_interruption(event: e.Event | None) -> bool:
+    """Whether the code does something, or nothing, only because it is being interrupted, by Ctrl-C or by whoever awaits it."""
+    if isinstance(event, e.TrainEnded):
+        return event.reason.startswith("interrupted")
+    if _main_task_is_interrupted():
+        return True
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        if isinstance(error, asyncio.CancelledError) and isinstance(event, e.CandidateChosen):
+            return True
+        error = error.__context__
+    return False
+
+
+def _main_task_is_interrupted() -> bool:
+    """Whether `asyncio.run` got a Ctrl-C: it cancels its main task, and other tasks go on for a moment."""
+    keywords: dict[str, Any] = getattr(signal.getsignal(signal.SIGINT), "keywords", {})
+    task = keywords.get("main_task")
+    return isinstance(task, asyncio.Task) and task.cancelling() > 0
 
 
 def _may_end(event: e.Event) -> bool:

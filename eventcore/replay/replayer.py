@@ -8,6 +8,7 @@ divergence, and where the log ends, the subclasses say: a resumed run goes on fo
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -21,7 +22,7 @@ from eventcore.history.reading import Reader
 from eventcore.history.run import Run
 from eventcore.history.state import State, apply
 from eventcore.replay.divergence import Divergence, divergence, same
-from eventcore.replay.endings import OUTCOMES, is_cancelled, only_ends
+from eventcore.replay.endings import OUTCOMES, is_cancelled, is_interruption, only_ends
 from eventcore.replay.stillness import has_timers, may_hear
 from eventcore.replay.threads import Threads
 
@@ -86,6 +87,7 @@ class Replayer:
         self._moved = (time.monotonic(), 0)  # when, and by the clock of the log
         self._turn = threading.Condition(run.lock)
         self._error: Diverged | None = None
+        self._interrupted = False  # what the code still does is no more than its ending: it is not recorded
 
     def begin(self, state: State) -> None:
         """Take the place of the log's end."""
@@ -107,6 +109,9 @@ class Replayer:
                 if self.run.replaying is not self:
                     return self.run.record(event, size)
                 self._require_intact()
+                if self._interrupted:
+                    apply(self.run.replayed_state, event)
+                    return self.position
                 if isinstance(event, e.LabelSet) and (labelled := self._labelled(event.label)) is not None:
                     return labelled
                 self._take_outcomes()
@@ -141,6 +146,8 @@ class Replayer:
             if self.run.replaying is not self:
                 return False
             self._require_intact()
+            if self._interrupted:
+                return True
             self._take_outcomes(reads=True)
             if self._threads.running and self._wait_to_read(event):
                 return self.run.replaying is self
@@ -204,6 +211,9 @@ class Replayer:
             if self.run.replaying is not self:
                 self.launch(wait)
                 return
+            if self._interrupted:
+                wait.refuse(asyncio.CancelledError())
+                return
             self._waits[wait.effect.ticket.seq] = wait
         wait.dispatcher.wake()
 
@@ -223,6 +233,8 @@ class Replayer:
                     self.doubtful(effect)
                     return None
                 self._require_intact()
+                if self._interrupted:
+                    raise KeyboardInterrupt
                 self._take_outcomes()
                 coming = self._peek()
                 if coming is None:
@@ -243,7 +255,12 @@ class Replayer:
     def blocked(self, dispatcher: Dispatcher) -> None:
         """All tasks of the run wait: hand out the next outcome, or see why there is none."""
         with self._turn:
-            if self._error is not None or self.run.replaying is not self or not dispatcher.idle:
+            if (
+                self._error is not None
+                or self._interrupted
+                or self.run.replaying is not self
+                or not dispatcher.idle
+            ):
                 return  # a thread may have handed out something just now
             before = self.position
             self._take_outcomes(reads=True)
@@ -280,7 +297,8 @@ class Replayer:
     def given_up(self, waits: Iterable[int]) -> int | None:
         """Say which wait is to be cancelled next: the one that was; one of which the log knows no end, at once."""
         with self._turn:
-            if self._error is None and self.run.replaying is self:
+            self._interrupted = self._interrupted or is_interruption(None)
+            if self._error is None and self.run.replaying is self and not self._interrupted:
                 self._take_outcomes(reads=True)
                 coming = next((event for event in self._ahead() if not isinstance(event, PASSED_OVER)), None)
                 if coming is not None and is_cancelled(coming) and coming.cause in waits:
@@ -403,6 +421,9 @@ class Replayer:
 
     def _leave(self, coming: tuple[int, e.Event], event: e.Event | None, reason: str = "") -> None:
         """Stop at a divergence, unless what follows in the log is only how an interrupted process ended."""
+        if is_interruption(event):
+            self._interrupted = True
+            return
         if self.may_pass_ending(coming):
             return
         found = divergence(coming[0], coming[1], event, self.rest(), reason)

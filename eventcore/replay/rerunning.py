@@ -193,17 +193,24 @@ def started(
                 command, env=environment, text=True, errors="replace", check=False, **streams
             )
         with subprocess.Popen(command, env=environment, **streams) as child:
-            return subprocess.CompletedProcess(list(command), _ended(child))
+            code = _ended(child, patient=order.mode == "go-on" or bool(order.breaks))
+            return subprocess.CompletedProcess(list(command), code)
     except (FileNotFoundError, PermissionError) as error:
         raise NotFound(f"cannot run {' '.join(command)}: {error.strerror}: {command[0]}") from error
 
 
-def _ended(child: subprocess.Popen[Any]) -> int:
+def _ended(child: subprocess.Popen[Any], patient: bool) -> int:
+    """Wait for a process. It gets a Ctrl-C too and takes its time to end well; unless `patient`, so do we then."""
+    interrupted = False
     while True:
         try:
-            return child.wait()
+            code = child.wait()
+            break
         except KeyboardInterrupt:
-            continue  # the child got it too, and takes its time to end well
+            interrupted = True
+    if interrupted and not patient:
+        raise KeyboardInterrupt
+    return code
 
 
 def _no_report(command: Sequence[str], run: Run, done: subprocess.CompletedProcess[str]) -> str:

@@ -7,6 +7,7 @@ killed are in doubt: they may have been paid. Only they are ever made twice.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 
@@ -121,10 +122,11 @@ class Resumption(Replayer):
     def diverged(self, found: Divergence) -> Diverged:
         """Say which command would accept what the code does now."""
         run = self.run
+        fork = ["eventcore", "fork", run.store.url, run.name, "NEW"]
         return Diverged(
             f"cannot resume run {run.name!r}: its code {found}\n"
             "The run is unchanged. To accept the change and pay only for the calls it changes:\n"
-            f"  eventcore fork {run.store.url} {run.name} NEW --at {found.seq - 1} -- python {' '.join(sys.argv)}",
+            f"  {shlex.join([*fork, '--at', str(found.seq - 1), '--', 'python', *sys.orig_argv[1:]])}",
             found,
         )
 

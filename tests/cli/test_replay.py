@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.replay.scripts import Script
+from tests.replay.scripts import Script, environment
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +67,6 @@ def test_a_difference_is_shown_with_seq_pointer_both_values_and_the_line(script:
 
 
 @pytest.mark.slow
-def test_a_request_in_the_place_of_something_else_names_the_nearest_recorded_one(script: Script) -> None:
-    script.write(in_loop="await asyncio.gather(*map(ask, ['cc'])) if question == 'b' else None")
-    out, _ = replay(script, code=1)
-    assert "recorded" in out and "replayed" in out
-    # 'cc' is asked where 'b' was: both are requests, and the difference is shown in place.
-    script.write("aa" + "bcd")
-    out, _ = replay(script, code=1)
-    assert "      recorded: b\n      replayed: a" in out
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -99,3 +92,25 @@ def test_a_store_in_memory_and_a_store_that_is_not_there_are_refused(script: Scr
     done = script.eventcore("replay", tmp_path / "gone.lmdb", "main", "--", "true", code=None)
     assert done.returncode in (2, 3)
     assert not (tmp_path / "gone.lmdb").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_replay_without_a_verdict(script: Script) -> None:
+    script.write(
+        in_loop="if question == 'c': print('here', file=sys.stderr, flush=True); await asyncio.sleep(30)"
+    )
+    command = [sys.executable, "-m", "eventcore", "replay", script.url, "main", "--", *script.command]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stderr.readline() == "here\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        assert process.stdout.read() == ""
+        process.stderr.read()
+    assert process.returncode == 130

@@ -279,3 +279,39 @@ def test_a_resumed_script_saves_again_what_it_saved_and_a_replay_saves_nothing(
     assert first in forks.run(arguments)
     with ec.open(store, read_only=True) as opened:
         assert opened["training"].state.digest == first
+
+
+INTERRUPTED = """
+import os, signal, sys
+from eventcore.replay.replayer import Replayer
+from tests.replay.training import main
+left, consumed = int(sys.argv.pop(1)), Replayer._consumed
+
+def counted(self, event):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+    return consumed(self, event)
+
+Replayer._consumed = counted
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [20, 60, 150, 300])
+def test_ctrl_c_before_the_log_has_ended_changes_nothing_and_is_no_divergence(
+    forks: Forks, tmp_path: Path, at: int
+) -> None:
+    arguments = [str(tmp_path / "runs.lmdb"), str(tmp_path / "bill"), "--examples", "8", "--batch", "3"]
+    digest, head, _ = forks.run(arguments).split()[-3:]
+    command = [sys.executable, "-c", INTERRUPTED, str(at), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=60)
+    assert done.returncode != 0
+    assert "KeyboardInterrupt" in done.stderr
+    assert "Diverged" not in done.stderr
+    assert f"its log goes on to {head}; nothing was changed" in done.stderr
+    printed = forks.run(arguments)
+    assert digest in printed
+    assert f"had finished at seq {head}" in printed
