@@ -198,7 +198,7 @@ class DataSetSeen(Event, frozen=True, array_like=True, gc=False, tag=14):
     """A data set went into `fit`, `evaluate` or `predict`.
 
     Attributes:
-        role: "training", "validation" or "prediction".
+        role: "training" or "validation" (`fit`), "test" (`evaluate`), or "prediction" (`predict`).
         size: Number of examples, -1 for an unbounded source.
         digest: BLAKE2b of the examples' digests in order, "" for an unbounded source.
     """

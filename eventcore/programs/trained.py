@@ -158,6 +158,8 @@ class Trained:
     async def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Return mean reward and metrics over examples, without training.
 
+        Examples that fail are left out, with a warning; the reward is NaN if none could be scored.
+
         Args:
             x: As in `fit`.
             y: As in `fit`.

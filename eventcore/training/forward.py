@@ -7,6 +7,7 @@ examples, whatever finished first.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -145,6 +146,16 @@ def fail(item: Rolled, error: BaseException, stage: str) -> None:
     name = "InvalidReward" if isinstance(error, RewardFailure) else type(error).__name__
     message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
     run.record(e.RolloutFailed(*run.stamp(), name, message, stage), len(message) + 16)
+
+
+def warn_of_failures(count: int, first: BaseException | None, where: str, stacklevel: int) -> None:
+    """Say how many examples failed, and the first cause; nothing where none did."""
+    if count:
+        warnings.warn(
+            f"{count} examples failed {where}, the first with {type(first).__name__}: {first}; "
+            "they were left out of the scores; run.events(kind='RolloutFailed') lists them",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _asked_to_end() -> bool:

@@ -27,7 +27,7 @@ from eventcore.replay.rollouts import RolloutNames
 from eventcore.replay.secrets import redacted
 from eventcore.training.credit import attribute, close_leftovers
 from eventcore.training.examples import Example, Examples, Stream
-from eventcore.training.forward import Rolled
+from eventcore.training.forward import Rolled, warn_of_failures
 from eventcore.training.measures import RunningMean, mean
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Fit:
         self._succeeded = 0
         self._failed = 0
         self._failed_now = 0
+        self._first_now: BaseException | None = None
         self._validated: dict[Any, dict[str, float]] = {}
         self._first_error: BaseException | None = None
-        self._first_now: BaseException | None = None
         self._unused: dict[str, Variable] = {}
         self._began = 0
         self._frozen: list[Variable] = []
@@ -155,7 +155,7 @@ class Fit:
         self._unused = {variable.path: variable for variable in self.variables}
         for role, source in (("training", self.source), ("validation", self.validation)):
             if source is not None:
-                self.run.record(e.DataSetSeen(*self.run.stamp(), role, source.size, source.digest), 48)
+                self.trainer.note_data(role, source)
         config = {
             **msgspec.to_builtins(self.options),
             "optimizer": _described(self.optimizer),
@@ -220,15 +220,16 @@ class Fit:
                 await self._batch(epoch, step, batch, reward)
                 if self.trainer.stop_training:
                     break
+            if not self._succeeded and self._failed:
+                raise self._hopeless()
             self.place = f"at the end of epoch {epoch}"
             # Read before validation adds calls and cost of its own.
             logs = {"reward": reward.value, **measures.results()}
             fresh = await self._validate(epoch)
             await self.optimizer.on_epoch_end(epoch, self.variables)
             logs |= self._of_the_winner(fresh)
-        if not self._succeeded and self._failed:
-            raise self._hopeless()
-        self._report_failures(epoch)
+        warn_of_failures(self._failed_now, self._first_now, f"in epoch {epoch}", stacklevel=5)
+        self._failed_now, self._first_now = 0, None
         self._warn_unused()
         with caused_by(cause):
             self.run.record(e.EpochEnded(*self.run.stamp(), epoch, _numbers(logs)), 64)
@@ -260,10 +261,10 @@ class Fit:
         )  # fmt: skip
         self.listeners.on_test_end(dict(logs))
         self._note_errors(self.trainer.last_errors)
+        found = {f"val_{name}": value for name, value in logs.items()}
         if self.trainer.last_count:
             await self.optimizer.record_validation(self.variables, logs["reward"], self.trainer.last_count)
-        found = {f"val_{name}": value for name, value in logs.items()}
-        self._validated[self.optimizer.standing(self.variables)[0]] = found
+            self._validated[self.optimizer.standing(self.variables)[0]] = found
         return found
 
     def _of_the_winner(self, fresh: dict[str, float]) -> dict[str, float]:
@@ -376,17 +377,6 @@ class Fit:
         )
         error.__cause__ = self._first_error
         return error
-
-    def _report_failures(self, epoch: int) -> None:
-        """Say how many examples failed in this epoch, and the first cause."""
-        if self._failed_now:
-            error = self._first_now
-            warnings.warn(
-                f"{self._failed_now} examples failed in epoch {epoch}, the first with {type(error).__name__}: {error}; "
-                "they were left out of the scores; run.events(kind='RolloutFailed') lists them",
-                stacklevel=5,
-            )
-        self._failed_now, self._first_now = 0, None
 
     def _warn_lost(self, variables: Sequence[Variable]) -> None:
         """Say once which variables got records that belong to no example."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ from eventcore.training.scoring import in_output_order
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean as a Python float, 0.0 of nothing."""
-    return float(sum(values) / len(values)) if values else 0.0
+    """Return the mean as a Python float, NaN of nothing: what was not scored has no score, not a bad one."""
+    return float(sum(values) / len(values)) if values else math.nan
 
 
 class RunningMean:
@@ -28,8 +29,8 @@ class RunningMean:
 
     @property
     def value(self) -> float:
-        """The mean, 0.0 of nothing."""
-        return self._sum / self._count if self._count else 0.0
+        """The mean, NaN of nothing."""
+        return self._sum / self._count if self._count else math.nan
 
 
 class Measures:

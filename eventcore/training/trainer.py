@@ -17,7 +17,7 @@ from eventcore.modules.building import ensure_built
 from eventcore.modules.calling import converted, given_inputs, settle
 from eventcore.replay.rollouts import RolloutNames
 from eventcore.training.examples import Example, Examples, Stream, paired, source_of
-from eventcore.training.forward import MAX_CONCURRENCY, Rolled, run_examples, score_examples
+from eventcore.training.forward import MAX_CONCURRENCY, Rolled, run_examples, score_examples, warn_of_failures
 from eventcore.training.loop import Fit, FitOptions
 from eventcore.training.measures import Measures, mean
 from eventcore.training.scoring import CompiledReward
@@ -61,19 +61,7 @@ class Trainer:
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
     ) -> None:
-        """Say how the program is trained and scored.
-
-        Args:
-            optimizer: An optimizer, its config, or its name; None to evaluate only.
-            reward: A reward, function, config or name; or a list or dict of them, one per output.
-            reward_weights: Weights of the outputs' rewards, in the same form.
-            metrics: A list of metrics, functions or names.
-            run_eagerly: Accepted for compatibility; everything is eager.
-            steps_per_execution: Accepted for compatibility; batches are always taken one by one.
-
-        Raises:
-            InvalidValue: An unknown name (the message lists the known ones), or rewards that do not fit the outputs.
-        """
+        """Take what the program is trained and scored with; see `Program.compile`."""
         from eventcore import optimizers
         from eventcore.training import metrics as metrics_module
 
@@ -252,13 +240,21 @@ class Trainer:
         source = source_of(x, y, steps)
         listeners = self.callback_list(callbacks, verbose, steps=steps)
         listeners.on_test_begin()
+        self.note_data("test", source)
         logs = await self.score_source(source, "test", 0, batch_size, steps, max_concurrency, listeners)
+        errors = self.last_errors
+        warn_of_failures(len(errors), errors[0] if errors else None, "in evaluate", stacklevel=3)
         listeners.on_test_end(logs)
         await current_run().barrier()
         if return_dict:
             return logs
         values = list(logs.values())
         return values[0] if len(values) == 1 else values
+
+    def note_data(self, role: str, source: Examples | Stream) -> None:
+        """Record that a data set went in."""
+        run = current_run()
+        run.record(e.DataSetSeen(*run.stamp(), role, source.size, source.digest), 48)
 
     async def score_source(
         self,
@@ -271,7 +267,7 @@ class Trainer:
         listeners: Any = None,
         cause: int = 0,
     ) -> dict[str, float]:
-        """Return mean reward and metrics over a source, by name, sorted."""
+        """Return mean reward (NaN if nothing could be scored) and metrics over a source, by name, sorted."""
         measures, self.last_errors = self.measures.fresh(), []
         names = RolloutNames(phase, epoch)
         rewards: list[float] = []
@@ -310,6 +306,7 @@ class Trainer:
         source = source_of(x, None, steps)
         listeners = self.callback_list(callbacks, verbose, steps=steps)
         listeners.on_predict_begin()
+        self.note_data("prediction", source)
         outputs: list[Any] = []
         names = RolloutNames("prediction", self._next_call())
         for number, batch in enumerate(source.batches(0, batch_size or 32, None)):

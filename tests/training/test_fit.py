@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -227,6 +228,65 @@ def test_a_training_in_which_everything_fails_stops_with_the_first_cause() -> No
         ec.wait(program.fit(x, [Answer(key="1")] * 200, verbose=0, validation_split=0))
     assert isinstance(caught.value.__cause__, ValueError)
     assert len(list(program.variables[0].run.events(kind="RolloutFailed"))) == 32
+
+
+def failing(count: int) -> tuple[list[Question], list[Answer]]:
+    x = [Question(key=str(n), fails=True) for n in range(count)]
+    return x, [Answer(key=str(n)) for n in range(count)]
+
+
+def test_an_epoch_in_which_everything_fails_is_no_score_of_nothing() -> None:
+    """L2: what could not be scored has no score, neither a 0.0 nor any other."""
+    program = program_of(Echo(name="echo"))
+    program.compile(reward="exact_match", optimizer="random_few_shot")
+    run = program.variables[0].run
+    with pytest.raises(TrainingFailed):
+        ec.wait(program.fit(*failing(4), verbose=0, validation_data=questions(2)))
+    assert program.history.history == {}
+    # Nothing is validated, selected or chosen on the strength of an epoch that scored nothing.
+    assert not list(run.events(kind="EpochEnded"))
+    assert {record.event.phase for record in run.events(kind="RolloutsScored")} <= {"training", "minibatch"}
+    assert [record.event.logs for record in run.events(kind="BatchEnded")] == [{}] * 4
+
+
+def test_a_later_epoch_in_which_everything_fails_logs_no_reward() -> None:
+    program = program_of(Echo(name="echo"))
+    program.compile(reward="exact_match", optimizer="random_few_shot")
+    epochs = [questions(2), failing(2)]
+    stream = iter(epochs)
+    with pytest.warns(UserWarning, match="2 examples failed in epoch 1"):
+        history = ec.wait(program.fit(stream, epochs=2, steps_per_epoch=1, verbose=0)).history
+    assert history["reward"][0] == 1.0
+    assert math.isnan(history["reward"][1])
+    ended = [record.event.logs for record in program.variables[0].run.events(kind="EpochEnded")]
+    assert ended == [{"reward": 1.0}, {}]
+
+
+def test_evaluate_warns_of_examples_that_fail_and_scores_the_others() -> None:
+    program = program_of(Echo(name="echo"))
+    program.compile(reward="exact_match")
+    x, y = questions(3)
+    with pytest.warns(UserWarning, match=r"2 examples failed in evaluate, the first .* fails"):
+        assert ec.wait(program.evaluate(x + failing(2)[0], y + failing(2)[1])) == {"reward": 1.0}
+    with pytest.warns(UserWarning, match="2 examples failed in evaluate"):
+        assert math.isnan(ec.wait(program.evaluate(*failing(2)))["reward"])
+
+
+def test_the_data_that_go_into_evaluate_and_predict_are_recorded() -> None:
+    program = program_of(Echo(name="echo"))
+    program.compile(reward="exact_match")
+    x, y = questions(3)
+    ec.wait(program.evaluate(x, y))
+    ec.wait(program.predict(x))
+    ec.wait(program.predict(batch for batch in [x[:1]]))
+    seen = [record.event for record in program.variables[0].run.events(kind="DataSetSeen")]
+    assert [(event.role, event.size) for event in seen] == [
+        ("test", 3),
+        ("prediction", 3),
+        ("prediction", -1),
+    ]
+    assert seen[0].digest == seen[1].digest != ""
+    assert seen[2].digest == ""
 
 
 @pytest.mark.parametrize(

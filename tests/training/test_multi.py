@@ -98,7 +98,8 @@ def test_a_target_for_an_output_that_is_not_there_fails_its_example_naming_the_o
     program = two_in_two_out()
     program.compile(reward=["exact_match", "exact_match"])
     targets: list[Any] = [*TARGETS[1:], {"ehco": Answer(key="1")}]
-    ec.wait(program.evaluate(LISTS, targets, verbose=0))
+    with pytest.warns(UserWarning, match=r"examples? failed in evaluate"):
+        ec.wait(program.evaluate(LISTS, targets, verbose=0))
     (failed,) = [record.event for record in run.events(kind="RolloutFailed")]
     assert failed.message == "no output is called 'ehco'; the outputs are echo, passing"
 
@@ -220,7 +221,8 @@ def test_an_example_cancelled_from_within_fails_alone(limit: int, run: Any) -> N
     program.compile(reward="exact_match")
     x = [Question(key=key, fails=int(key) % 2 == 1) for key in KEYS]
     y = [Answer(key=key) for key in KEYS]
-    assert ec.wait(program.evaluate(x, y, verbose=0, max_concurrency=limit)) == {"reward": 1.0}
+    with pytest.warns(UserWarning, match="5 examples failed in evaluate"):
+        assert ec.wait(program.evaluate(x, y, verbose=0, max_concurrency=limit)) == {"reward": 1.0}
     assert len(list(run.events(kind="RolloutFailed"))) == 5
 
 
