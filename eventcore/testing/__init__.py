@@ -67,6 +67,8 @@ Checks of an optimizer:
   one.
 - `hash_seed_independence`: Nothing depends on `hash()` or the order of a set, so a training can be repeated in
   another process.
+- `resumes_at_every_event`: Killed after any event and started again, a training ends as if left alone, and asks
+  nothing twice.
 - `cost_is_linear`: What a training writes grows with the number of examples, not with its square.
 - `config_round_trip`: `get_config` and `from_config` make the same optimizer.
 - `state_survives_saving`: What it learned is in variables: a saved program goes on counting and choosing where it

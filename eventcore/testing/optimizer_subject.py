@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from eventcore.errors import InvalidValue
@@ -33,6 +33,8 @@ from eventcore.training.rewards.base import Reward
 Factory = Callable[[], Any]
 Score = Callable[[int, Mapping[str, Any]], Any]
 """f(number of the question, own fields and examples by variable) -> reward."""
+Ask = Callable[[int, str], Awaitable[None]]
+"""f(number of the question, name of a variable): an effect that answering needs."""
 
 
 class Question(DataModel):
@@ -71,12 +73,19 @@ class Asked(DataModel):
 class Teller(Module):
     """Says what its variables hold."""
 
-    def __init__(self, kinds: Mapping[str, Any], broken: int = 0, name: str | None = None) -> None:
+    def __init__(
+        self, kinds: Mapping[str, Any], broken: int = 0, ask: Ask | None = None, name: str | None = None
+    ) -> None:
         super().__init__(name=name)
         self.broken = broken
+        self.ask = ask
         self.kinds = dict(kinds)
         self.states = {key: self.add_variable(data_model=kind, name=key) for key, kind in kinds.items()}
         self.asked = self.add_variable(data_model=Asked, trainable=False, name="asked")
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """What it says, without asking anybody."""
+        return Said
 
     async def call(self, inputs: Any, training: bool = False) -> Any:
         """Answer one question."""
@@ -87,7 +96,7 @@ class Teller(Module):
         for name, state in self.states.items():
             says[name] = {key: state.get(key) for key in own_fields(state)}
             says[name]["examples"] = [record["inputs"] for record in state.get("examples")]
-            await asyncio.sleep(0)
+            await (asyncio.sleep(0) if self.ask is None else self.ask(number, name))
             if training:
                 record = {"inputs": {"number": number}, "outputs": {"said": name}, "reward": None}
                 state.get("current_predictions").append(record)
@@ -195,17 +204,24 @@ class Search:
         values: All variables at the end, by path.
     """
 
-    def __init__(self, subject: OptimizerSubject, run: Run, score: Score = graded, broken: int = 0) -> None:
+    def __init__(
+        self,
+        subject: OptimizerSubject,
+        run: Run,
+        score: Score = graded,
+        broken: int = 0,
+        ask: Ask | None = None,
+    ) -> None:
         self.subject = subject
         self.run = run
         self.score = score
         self.optimizer = subject.make()
-        self.program = run_coroutine(lambda: self._build(broken))
+        self.program = run_coroutine(lambda: self._build(broken, ask))
         self._compile()
 
-    async def _build(self, broken: int) -> Any:
+    async def _build(self, broken: int, ask: Ask | None) -> Any:
         inputs = Input(data_model=Question)
-        outputs = await Teller(self.subject.variables, broken, name="teller")(inputs)
+        outputs = await Teller(self.subject.variables, broken, ask, name="teller")(inputs)
         return Program(
             inputs=inputs, outputs=outputs, name="searched", description="Says what its variables hold."
         )

@@ -3,7 +3,7 @@
     ec.testing.check_optimizer(MyOptimizer)
 
 Trainings are real and small; a check compares the log of one with what the law says, or two trainings with each
-other. Equality with a training that was killed and resumed at every event is not among them yet.
+other. That a training may be killed anywhere is checked in `optimizer_resuming` beside this module.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from eventcore.testing.checks import (
 )
 from eventcore.testing.elsewhere import by_name, elsewhen, importable
 from eventcore.testing.module_subject import workbench
+from eventcore.testing.optimizer_resuming import resumes_at_every_event
 from eventcore.testing.optimizer_subject import Factory, OptimizerSubject, Question, Search, chance, graded
 from eventcore.testing.scheduling import run_coroutine
 
@@ -421,6 +422,11 @@ OPTIMIZER_CHECKS: tuple[Check[OptimizerSubject], ...] = (
         "hash_seed_independence",
         "Nothing depends on `hash()` or the order of a set, so a training can be repeated in another process.",
         hash_seed_independence,
+    ),
+    Check(
+        "resumes_at_every_event",
+        "Killed after any event and started again, a training ends as if left alone, and asks nothing twice.",
+        resumes_at_every_event,
     ),
     Check(
         "cost_is_linear",

@@ -23,7 +23,7 @@ LIMIT = 60.0
 WANTED = 0.95
 FILES = {
     "modules": ("modules", "modules_used_again"),
-    "optimizers": ("optimizers",),
+    "optimizers": ("optimizers", "optimizers_resumed"),
     "rewards": ("rewards",),
     "backends": ("backends",),
 }
