@@ -17,6 +17,7 @@ import msgspec
 from eventcore.errors import CorruptLog, InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.alignment import NEW, matched, word_spans, words
+from eventcore.history.index import EVERY
 from eventcore.history.nodes import (
     MISSING,
     Continued,
@@ -29,8 +30,7 @@ from eventcore.history.nodes import (
     same,
     value_of,
 )
-from eventcore.history.positions import tagged
-from eventcore.history.provenance import COPYING, Provenance, touched
+from eventcore.history.provenance import COPYING, Provenance, marks, touched
 from eventcore.history.state import PREDICTIONS, decode_state
 from eventcore.history.timetravel import astray, join_pointer, lookup, parse_pointer
 from eventcore.history.trail import Trail
@@ -217,6 +217,7 @@ class _Walk:
         self._number = number
         self._kept = reader.first_stored()
         self._trail = Trail(reader, number)
+        self._taken_back = Trail(reader, EVERY)
         self._open: dict[int, list[_Question]] = {}
         self._newest: list[int] = []
         self._others: dict[int, _Walk] = {}
@@ -245,18 +246,19 @@ class _Walk:
                 _own(question.wanted, FOLDED_AWAY, question.copies)
             return
         restored: e.StateRestored | None = None
-        if self._reader.was_resumed:
-            for at, event in tagged(self._reader, (e.StateRestored,), first, seq):
-                assert isinstance(event, e.StateRestored)
-                first, asked_of, restored = at + 1, event.back_to, event
-        records = self._trail.events(first, seq)
+        for at, taken_back in self._taken_back.events(first, seq):
+            assert isinstance(taken_back, e.StateRestored)
+            first, asked_of, restored = at + 1, taken_back.back_to, taken_back
         fields = {str(question.path[0]) for question in questions if question.path}
         if not fields.isdisjoint(RECORDS):  # records go from one of these fields to the other
             fields |= RECORDS
-        if not any(self._matters(event, fields) for _, event in records):
+        whole = not all(question.path for question in questions)
+        wanted = [b""] if whole else marks(frozenset(fields))
+        if not self._trail.any_of(first, seq, wanted, lambda event: self._matters(event, fields)):
             for question in questions:
                 self.ask(first - 1 if restored is None else asked_of, question)
             return
+        records = self._trail.events(first, seq)
         if restored is not None:
             state = decode_state(restored.state)
         else:

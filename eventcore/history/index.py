@@ -18,13 +18,16 @@ import msgspec
 from eventcore.errors import CorruptLog
 from eventcore.history.backend import Backend, Posting
 from eventcore.history.codec import DECODE_ERRORS, compressor, decompress
-from eventcore.history.events import Event
+from eventcore.history.events import Event, StateRestored
 
 CHUNK = 4096
 """Events a chunk of postings covers, at least."""
 
 DIRECTORY = 2**32 - 1
 """The variable number under which a chunk's list of variables stands; no variable has it."""
+
+EVERY = 2**32 - 2
+"""The variable number under which events stand that concern every variable; no variable has it."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[int, int, int, int, bytes])
@@ -60,7 +63,10 @@ class Indexer:
         try:
             variables: list[int | None] = [event.variable for event in events]  # type: ignore[attr-defined]
         except AttributeError:  # some concern none; to ask each is slower
-            variables = [getattr(event, "variable", None) for event in events]
+            variables = [
+                EVERY if type(event) is StateRestored else getattr(event, "variable", None)
+                for event in events
+            ]
         only = variables[0] if variables else None
         if only is not None and variables.count(only) == len(variables):
             seqs.setdefault(only, []).extend(range(first_seq, first_seq + len(events)))

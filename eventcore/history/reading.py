@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from eventcore.errors import CorruptLog, EventcoreError, InvalidValue, NotFound
 from eventcore.history import index, lineage
 from eventcore.history.backend import Backend, Block, Bounded, RunRow
 from eventcore.history.codec import BlockHeader, decode_block, decode_event, read_header, split_block
-from eventcore.history.events import Event
+from eventcore.history.events import Event, StateRestored
 from eventcore.history.snapshots import unpack
 from eventcore.history.state import State, fold
 
@@ -84,11 +84,6 @@ class Reader:
                 cut.append(Segment(part.run, low, high))
         return cut
 
-    @property
-    def was_resumed(self) -> bool:
-        """Whether it, or a run it was forked from, was opened for writing more than once."""
-        return any(self._row(run).epoch > 1 for run in self._own_firsts)
-
     def first_stored(self) -> int:
         """First seq that is still stored; more than 1 only in a bounded in-memory run."""
         if isinstance(self.backend, Bounded) and not self._ancestors:
@@ -110,6 +105,12 @@ class Reader:
                 expected = min(block.last_seq, part.last) + 1
             if expected <= part.last:
                 raise self._gap(expected, part.last)
+
+    def checked_blocks(self, first: int, last: int) -> Iterator[tuple[Block, BlockHeader]]:
+        """Yield (block, its header) of the blocks that overlap `first..last` after checking each, as `blocks` does."""
+        for part in self.segments(first, last):
+            for block in self.blocks(part.first, part.last):
+                yield block, self._header(block, part.run)
 
     def _gap(self, first: int, last: int) -> EventcoreError:
         kept = self.first_stored()
@@ -209,6 +210,23 @@ class Reader:
                 at = high + 1
             yield from self._scan(variable, at, part.last)
 
+    def restorations(self, first: int, last: int) -> Iterator[tuple[int, StateRestored]]:
+        """Yield (seq, event) where a resumed run took back what was done last, by the index."""
+        for part in self.segments(first, last):
+            indexed = index.seqs_of(self.backend, part.run, index.EVERY)
+            at = part.first
+            for chunk in index.chunks(self.backend, part.run, self._own_firsts[part.run]):
+                if chunk.last < part.first or chunk.first > part.last:
+                    continue
+                high = min(chunk.last, part.last)
+                if chunk.last in indexed:
+                    found = self.events_at([seq for seq in indexed[chunk.last] if at <= seq <= high])
+                else:
+                    found = self.events(at, high) if index.EVERY in chunk.variables else iter(())
+                yield from _restoring(found)
+                at = high + 1
+            yield from _restoring(self.events(at, part.last) if at <= part.last else ())
+
     def _scan(self, variable: int, first: int, last: int) -> Iterator[tuple[int, Event]]:
         for seq, event in self.events(first, last):
             if getattr(event, "variable", None) == variable:
@@ -265,3 +283,7 @@ class Reader:
             else:
                 time.sleep(pause)
                 pause = min(pause * 2, POLL[1])
+
+
+def _restoring(found: Iterable[tuple[int, Event]]) -> Iterator[tuple[int, StateRestored]]:
+    return ((seq, event) for seq, event in found if isinstance(event, StateRestored))

@@ -15,7 +15,7 @@ from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import MOMENTS, Spending, costs
 from eventcore.history.findings import Diff, History
-from eventcore.history.positions import Labelled, moves, tagged
+from eventcore.history.positions import Labelled, moves
 from eventcore.history.positions import resolve as resolve_position
 from eventcore.history.reading import Reader
 from eventcore.history.state import State
@@ -185,8 +185,8 @@ class RunReader(ABC):
 
         def find() -> Iterator[Change]:
             records = _concerning(reader, state, path, 1, head)
-            if reader.was_resumed:
-                restored = tagged(reader, (e.StateRestored,), reader.first_stored(), head)
+            restored = list(reader.restorations(reader.first_stored(), head))
+            if restored:
                 records = heapq.merge(records, restored, key=_seq_of)
             found = changes(records, pointer, state.sources)
             return (change for change in found if change.seq >= first)
