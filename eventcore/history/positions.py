@@ -108,7 +108,7 @@ def tagged(
     """
     if first > last:
         return
-    heads = [head for kind in kinds for head in _heads(kind)]
+    heads = [head for kind in kinds for head in heads_of(kind)]
     for block in reader.blocks(first, last):
         header = read_header(block.data)
         payload = read_payload(block.data, header)
@@ -118,7 +118,7 @@ def tagged(
                     yield seq, event
 
 
-def _heads(kind: type[e.Event]) -> list[bytes]:
+def heads_of(kind: type[e.Event]) -> list[bytes]:
     """Return how events of a kind begin: the head of a short array and the tag, fields added later there or not."""
     tag, fields = kind.__struct_config__.tag, len(kind.__struct_fields__)
     assert isinstance(tag, int) and tag < 128 and fields < 15

@@ -33,6 +33,7 @@ from eventcore.history.nodes import (
     written,
 )
 from eventcore.history.population import BOOKKEEPING, score_names
+from eventcore.history.positions import heads_of
 from eventcore.history.state import PREDICTIONS
 
 LISTS = ("seed_candidates", "candidates", "best_candidates", "history")
@@ -364,3 +365,19 @@ _TOUCHED: dict[type[e.Event], frozenset[str]] = {
     e.PredictionsClosed: frozenset((PREDICTIONS,)),
     e.PredictionsCleared: frozenset(("predictions", "candidates")),
 }
+
+
+_NAMING = (e.VariableDeclared, e.VariableUpdated, e.VariableAssigned, e.ValuePatched, e.EditedFromOutside)
+"""Events that have in them the names of the fields they put somewhere; to take a field away, some need not name it."""
+
+
+def marks(fields: frozenset[str]) -> list[bytes]:
+    """Return what is in the bytes of every event that may put something into one of the fields: a name, or a head."""
+    found = [name.encode() for name in fields]
+    for kind in e.KINDS.values():
+        if "variable" not in kind.__struct_fields__ or kind in _NAMING or kind is e.FieldRead:
+            continue
+        names = None if kind in COPYING else _TOUCHED.get(kind)
+        if names is None or not fields.isdisjoint(names):
+            found += heads_of(kind)
+    return found

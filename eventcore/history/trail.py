@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from eventcore.history import codec, index
 from eventcore.history import events as e
-from eventcore.history import index
 from eventcore.history.reading import MAX_SEQ, Reader
 
 
@@ -14,6 +14,10 @@ class Trail:
     """Reads one variable's events, a stretch at a time, unpacking its index once.
 
     Where the index has no good posting, the log itself is read, as by `Reader.concerning`.
+
+    Args:
+        reader: The run.
+        number: Number of the variable; `index.EVERY` for what a resumed run took back.
     """
 
     def __init__(self, reader: Reader, number: int) -> None:
@@ -38,6 +42,33 @@ class Trail:
             found += self._scanned(at, part.last)
         return found
 
+    def any_of(
+        self, first: int, last: int, marks: Sequence[bytes], matters: Callable[[e.Event], bool]
+    ) -> bool:
+        """Whether one of the events from `first` to `last` matters.
+
+        Args:
+            first: Oldest seq.
+            last: Newest seq.
+            marks: Every event that matters has one of these in its bytes; others are not decoded.
+            matters: Says whether one does.
+        """
+        if codec.UPCASTERS:  # the bytes are those of another vocabulary
+            return any(matters(event) for _, event in self.events(first, last))
+        for part in self._reader.segments(first, last):
+            at = part.first
+            for low, high, seqs in [*self._chunks(part.run), (at, part.last, None)]:
+                stop = min(high, part.last)
+                if high < at or low > stop or at > stop:
+                    continue
+                mine = None if seqs is None else seqs[bisect_left(seqs, at) : bisect_right(seqs, stop)]
+                at, start = stop + 1, at
+                if mine is None or mine:
+                    wanted = _Marked(self._number, mine, (mine[0], mine[-1]) if mine else (start, stop))
+                    if any(matters(event) for event in wanted.events(self._reader, marks)):
+                        return True
+        return False
+
     def _chunks(self, run: int) -> list[tuple[int, int, list[int] | None]]:
         """Return (first seq, last seq, the variable's seqs) of a run's chunks; None where they must be looked for."""
         if run not in self._indexed:
@@ -56,5 +87,39 @@ class Trail:
 
     def _scanned(self, first: int, last: int) -> Iterator[tuple[int, e.Event]]:
         for seq, event in self._reader.events(first, last) if first <= last else ():
-            if getattr(event, "variable", None) == self._number:
+            if getattr(event, "variable", None) == self._number or (
+                self._number == index.EVERY and type(event) is e.StateRestored
+            ):
                 yield seq, event
+
+
+class _Marked:
+    """Events of a variable, of the blocks in which one of them has one of some marks in its bytes.
+
+    Args:
+        number: Number of the variable.
+        seqs: Its seqs, None where they are not known.
+        within: Oldest and newest seq.
+    """
+
+    def __init__(self, number: int, seqs: list[int] | None, within: tuple[int, int]) -> None:
+        self._number = number
+        self._seqs = seqs
+        self._first, self._last = within
+
+    def events(self, reader: Reader, marks: Sequence[bytes]) -> Iterator[e.Event]:
+        """Yield them, oldest first."""
+        for block, header in reader.checked_blocks(self._first, self._last):
+            raws = codec.split_block(block.data, header)
+            mine = [raws[seq - block.first_seq] for seq in self._within(block.first_seq, block.last_seq)]
+            together = b"".join(mine)  # one search in all of them
+            if any(mark in together for mark in marks):
+                for raw in mine:
+                    event = codec.decode_event(raw, header)
+                    if getattr(event, "variable", None) == self._number:
+                        yield event
+
+    def _within(self, first: int, last: int) -> Sequence[int]:
+        if self._seqs is None:
+            return range(max(first, self._first), min(last, self._last) + 1)
+        return self._seqs[bisect_left(self._seqs, first) : bisect_right(self._seqs, last)]

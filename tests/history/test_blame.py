@@ -17,6 +17,7 @@ from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.run import Run
 from eventcore.history.state import encode_state
+from eventcore.history.timetravel import join_pointer
 from tests.examples.test_hints import play
 
 SCHEMA = {
@@ -280,6 +281,28 @@ def test_why_of_a_variable_nobody_evaluates_does_not_grow_with_its_history(run: 
     (story,) = run.why("voice").variables
     assert 10 < len(story.lineage) < 100
     assert story.winner.fields["text"] == "number 199"
+
+
+@pytest.mark.parametrize("field", ["", "a/b~c", "ключ", "k" * 300, "count"])
+def test_a_field_nobody_touched_again_is_found_behind_many_events(tmp_path: Path, field: str) -> None:
+    schema = {"type": "object", "properties": {field: {"type": "integer"}, "text": {"type": "string"}}}
+    with stores.open(tmp_path / "runs.lmdb") as store, store.run("main") as run:
+        busy = ec.Variable({field: 1, "text": ""}, schema, name="busy")
+        other = ec.Variable({field: 1, "text": ""}, schema, name="other")
+        busy.update({field: 2})
+        touched = run.head
+        for number in range(5_000):  # more than a stretch of the index covers
+            busy.update({"text": f"{number} {'x' * 200}"})
+            other.update({field: number})
+        pointer = join_pointer("", field)
+        assert [piece.seq for piece in run.blame("busy", pointer).pieces] == [touched]
+        assert [piece.seq for piece in run.blame("other", pointer).pieces] == [run.head]
+        row = run.store.row("main")
+        snapshots = run.store.backend.snapshot_seqs(row.id)
+        assert snapshots
+        for seq in snapshots:
+            run.store.backend.drop_snapshot(row.id, seq)
+        assert [piece.seq for piece in run.blame("busy", pointer).pieces] == [touched]
 
 
 # --- other processes, other runs -----------------------------------------------------------------
