@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 def races(store: str | None, run: str | None, possible: bool, force: bool, as_json: bool) -> int:
     """Report writes that overwrote what their writer had not seen: lost updates.
 
-    A rollout read a field, another changed it, and the first then replaced it without reading it again. Each names the place, both rollouts, the seqs and the lines of the program. Exit code 0 when there is none,
-    1 when there are some.
+    A rollout read a field, another changed it, and the first then replaced it without reading it again. Each
+    names the place, both rollouts, the seqs and the lines of the program. Exit code 0 when there is none, 1
+    when there are some.
     """
     with reading(store, force) as opened:
         chosen = chosen_run(opened, run)

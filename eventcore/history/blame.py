@@ -33,7 +33,7 @@ from eventcore.history.nodes import (
 from eventcore.history.provenance import COPYING, Provenance, marks, touched
 from eventcore.history.state import PREDICTIONS, decode_state
 from eventcore.history.timetravel import astray, join_pointer, lookup, parse_pointer
-from eventcore.history.trail import Trail
+from eventcore.history.trail import Marks, Trail
 
 if TYPE_CHECKING:
     from eventcore.history.reading import Reader
@@ -253,7 +253,7 @@ class _Walk:
         if not fields.isdisjoint(RECORDS):  # records go from one of these fields to the other
             fields |= RECORDS
         whole = not all(question.path for question in questions)
-        wanted = [b""] if whole else marks(frozenset(fields))
+        wanted = Marks((b"",), frozenset()) if whole else marks(frozenset(fields))
         if not self._trail.any_of(first, seq, wanted, lambda event: self._matters(event, fields)):
             for question in questions:
                 self.ask(first - 1 if restored is None else asked_of, question)

@@ -35,6 +35,7 @@ from eventcore.history.nodes import (
 from eventcore.history.population import BOOKKEEPING, score_names
 from eventcore.history.positions import heads_of
 from eventcore.history.state import PREDICTIONS
+from eventcore.history.trail import Marks
 
 LISTS = ("seed_candidates", "candidates", "best_candidates", "history")
 """The lists whose entries are candidates: a value that equals an entry's was copied from it."""
@@ -371,13 +372,13 @@ _NAMING = (e.VariableDeclared, e.VariableUpdated, e.VariableAssigned, e.ValuePat
 """Events that have in them the names of the fields they put somewhere; to take a field away, some need not name it."""
 
 
-def marks(fields: frozenset[str]) -> list[bytes]:
-    """Return what is in the bytes of every event that may put something into one of the fields: a name, or a head."""
-    found = [name.encode() for name in fields]
+def marks(fields: frozenset[str]) -> Marks:
+    """Return what every event that may put something into one of the fields has: a name in it, or a head."""
+    heads: list[bytes] = []
     for kind in e.KINDS.values():
         if "variable" not in kind.__struct_fields__ or kind in _NAMING or kind is e.FieldRead:
             continue
         names = None if kind in COPYING else _TOUCHED.get(kind)
         if names is None or not fields.isdisjoint(names):
-            found += heads_of(kind)
-    return found
+            heads += heads_of(kind)
+    return Marks(tuple(name.encode() for name in fields), frozenset(heads))

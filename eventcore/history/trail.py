@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+
+import msgspec
 
 from eventcore.history import codec, index
 from eventcore.history import events as e
 from eventcore.history.reading import MAX_SEQ, Reader
+
+_HEAD = itemgetter(slice(0, 2))
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """What the bytes of events may have.
+
+    Attributes:
+        names: Bytes anywhere in an event.
+        heads: First two bytes of an event: the head of its array and its tag.
+    """
+
+    names: tuple[bytes, ...]
+    heads: frozenset[bytes]
 
 
 class Trail:
@@ -42,15 +59,13 @@ class Trail:
             found += self._scanned(at, part.last)
         return found
 
-    def any_of(
-        self, first: int, last: int, marks: Sequence[bytes], matters: Callable[[e.Event], bool]
-    ) -> bool:
+    def any_of(self, first: int, last: int, marks: Marks, matters: Callable[[e.Event], bool]) -> bool:
         """Whether one of the events from `first` to `last` matters.
 
         Args:
             first: Oldest seq.
             last: Newest seq.
-            marks: Every event that matters has one of these in its bytes; others are not decoded.
+            marks: What every event that matters has one of; others are not decoded.
             matters: Says whether one does.
         """
         if codec.UPCASTERS:  # the bytes are those of another vocabulary
@@ -107,14 +122,16 @@ class _Marked:
         self._seqs = seqs
         self._first, self._last = within
 
-    def events(self, reader: Reader, marks: Sequence[bytes]) -> Iterator[e.Event]:
+    def events(self, reader: Reader, marks: Marks) -> Iterator[e.Event]:
         """Yield them, oldest first."""
+        names, heads = marks.names, marks.heads
         for block, header in reader.checked_blocks(self._first, self._last):
             raws = codec.split_block(block.data, header)
             mine = [raws[seq - block.first_seq] for seq in self._within(block.first_seq, block.last_seq)]
-            together = b"".join(mine)  # one search in all of them
-            if any(mark in together for mark in marks):
-                for raw in mine:
+            data = list(map(bytes, mine))
+            together = b"".join(data)  # one search in all of them
+            if not heads.isdisjoint(map(_HEAD, data)) or any(name in together for name in names):
+                for raw in data:
                     event = codec.decode_event(raw, header)
                     if getattr(event, "variable", None) == self._number:
                         yield event
