@@ -119,3 +119,20 @@ def test_a_reader_that_goes_away_ends_it_silently(trained: Path) -> None:
             process.stdout.close()
             assert process.stderr.read() == b""
         assert process.returncode == 0
+
+
+def test_what_was_brought_from_another_run_is_followed_there(tmp_path: Path) -> None:
+    path = tmp_path / "two.lmdb"
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    with ec.open(path) as opened:
+        with opened.run("first") as first:
+            variable = ec.Variable({"text": "one"}, schema, name="note")
+            variable.update({"text": "one two"})
+            written = first.head
+        with opened.run("second"):
+            variable.update({"text": "one two three"})
+    text = call("blame", path, "second", "note/text").stdout
+    assert f"in run first  {written}  VariableUpdated" in text
+    assert f"more: eventcore blame lmdb:{path} first note/text --at {written}" in text
+    (before,) = call_json("blame", path, "second", "note/text")["owners"][0]["before"]
+    assert (before["run"], before["pieces"][-1]["seq"]) == ("first", written)

@@ -79,3 +79,15 @@ def test_a_run_that_is_being_written_by_this_process_takes_the_label(tmp_path: P
         run.flush()
         assert call("label", path, "main", "best", "1").exit_code == 0
         assert run.seq("best") == 1
+
+
+def test_tables_have_names_above_their_columns_on_a_terminal_only(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("label", store, "main", "best", "3")
+    commands = (["label", store, "main"], ["show", store, "main"], ["doctor", store])
+    plain = [call(*words).stdout for words in commands]
+    monkeypatch.setattr("eventcore.cli.output.coloured", lambda: True)
+    for words, before, name in zip(commands, plain, ("POSITION", "PLACE", "SUBJECT"), strict=True):
+        assert name not in before
+        assert name in call(*words).stdout
