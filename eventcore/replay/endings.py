@@ -63,9 +63,10 @@ def is_interruption(event: e.Event | None) -> bool:
 
 def _main_task_is_interrupted() -> bool:
     """Whether `asyncio.run` got a Ctrl-C: it cancels its main task, and other tasks go on for a moment."""
-    keywords: dict[str, Any] = getattr(signal.getsignal(signal.SIGINT), "keywords", {})
-    task = keywords.get("main_task")
-    return isinstance(task, asyncio.Task) and task.cancelling() > 0
+    handler: Any = signal.getsignal(signal.SIGINT)
+    runner = getattr(getattr(handler, "func", None), "__self__", None)
+    # That its task is being cancelled says nothing: a timeout and a task group do that too.
+    return isinstance(runner, asyncio.Runner) and getattr(runner, "_interrupt_count", 0) > 0
 
 
 def _may_end(event: e.Event) -> bool:
