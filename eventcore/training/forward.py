@@ -152,7 +152,7 @@ def warn_of_failures(count: int, first: BaseException | None, where: str, stackl
     """Say how many examples failed, and the first cause; nothing where none did."""
     if count:
         warnings.warn(
-            f"{count} examples failed {where}, the first with {type(first).__name__}: {first}; "
+            f"{count} examples failed {where}, the first with {type(first).__name__}: {redacted_text(str(first))}; "
             "they were left out of the scores; run.events(kind='RolloutFailed') lists them",
             stacklevel=stacklevel + 1,
         )
