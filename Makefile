@@ -14,7 +14,7 @@ WORKERS ?= 2
 TESTS ?=
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint format typecheck check coverage bench crash gepa mutants soak powercut clean
+.PHONY: help demo test test-fast campaigns lint format typecheck check coverage bench crash gepa mutants soak powercut clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -23,11 +23,14 @@ help: ## show this list
 demo: $(VENV)/.core ## run the tour: events, time travel, a fork, save and load
 	@$(BIN)/python -m eventcore demo
 
-test: $(VENV)/.dev ## run every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+test: $(VENV)/.dev ## run every test but the campaigns
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not campaign" $(TESTS)
 
 test-fast: $(VENV)/.dev ## run the tests that take less than a second each
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not campaign" $(TESTS)
+
+campaigns: $(VENV)/.dev ## kill, cut and mutate by the hundred: the short versions of the targets below
+	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m campaign $(TESTS)
 
 lint: $(VENV)/.dev ## check style and formatting
 	$(BIN)/python -m ruff check .

@@ -17,7 +17,7 @@ CAMPAIGN = Path(__file__).with_name("resuming.py")
 KILLS = 300
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_after_any_kill_the_same_script_ends_in_the_same_state_and_repeats_no_recorded_call(
     tmp_path: Path,
 ) -> None:
@@ -72,7 +72,7 @@ sys.exit(0 if figures["broken"] else 1)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_campaign_notices_calls_that_are_made_again_although_their_outcome_is_recorded(
     tmp_path: Path,
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 FLIPS = Path(__file__).with_name("flips.py")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", ["lmdb", "sqlite"])
 def test_of_500_random_bit_flips_none_gives_a_wrong_value_and_verify_reports_all_that_matter(
     kind: str, tmp_path: Path

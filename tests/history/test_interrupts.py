@@ -144,7 +144,7 @@ def _is_free_elsewhere(lock: threading.RLock) -> bool:
         return other.submit(take).result()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("kind", "times"), [("update", 1000), ("views", 400), ("assign", 200), ("commit", 200)]
 )
@@ -152,7 +152,7 @@ def test_an_interrupt_at_any_point_leaves_log_and_state_in_agreement(kind: str, 
     assert python(SCRIPT, "memory:", times, kind).stdout.strip() == str(times)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", ["update", "commit"])
 def test_an_interrupt_while_a_disk_is_written_tears_no_commit(disk: str, kind: str) -> None:
     assert python(SCRIPT, disk, 150, kind).stdout.strip() == "150"

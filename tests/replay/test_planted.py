@@ -77,7 +77,7 @@ class Bench:
             self.judge()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_one_change_at_any_event_is_reported_at_its_seq(forks: Forks, tmp_path: Path) -> None:
     forks.run([tmp_path / "runs.lmdb", tmp_path / "bill", *ARGUMENTS])
     with ec.open(tmp_path / "runs.lmdb", read_only=True) as store:

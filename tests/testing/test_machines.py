@@ -38,7 +38,7 @@ def test_a_failing_history_is_short_and_its_log_opens(
         assert run.at(run.head).variables
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_all_backends_in_lockstep_differ_nowhere() -> None:
     steps, _ = soak.soak(300)
     assert steps >= 300

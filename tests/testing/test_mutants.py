@@ -10,7 +10,7 @@ from eventcore.testing.checks import Report
 from tests.mutants.score import KINDS, WANTED, runner, score
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
@@ -24,7 +24,7 @@ def test_nearly_all_mutants_are_caught_by_the_check_that_should(kind: str) -> No
 SOUND = [(kind, factory) for kind in KINDS for factory in runner(kind)[0].sound]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("kind", "factory"), SOUND, ids=[f"{kind}-{f.__name__}" for kind, f in SOUND])
 def test_sound_things_pass_every_check(kind: str, factory: Any) -> None:
