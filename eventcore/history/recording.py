@@ -57,6 +57,7 @@ class RecordingRun(RunReader):
         guards: Checked at every barrier.
         replaying: While the run's code is run again over its log, what compares the two; else None.
         host_tasks: Tasks of the program around the run, none of its own.
+        dispatchers: Who delivers the outcomes of its effects, by event loop.
     """
 
     def __init__(self, store: Store, reader: Reader, log: Log | None, live: State, seed: int) -> None:
@@ -75,6 +76,7 @@ class RecordingRun(RunReader):
         self.replaying: Replaying | None = None
         self.opened_at = 0  # seq the code began at; random streams differ from those of the code before it
         self.host_tasks: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.dispatchers: dict[Any, Any] = {}  # by event loop: who delivers outcomes there
 
     @property
     def lock(self) -> threading.RLock:

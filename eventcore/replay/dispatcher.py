@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import msgspec
 
@@ -334,18 +334,13 @@ def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
         future.set_exception(error)
 
 
-_dispatchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Run, Dispatcher]] = (
-    WeakKeyDictionary()
-)
-
-
 def dispatcher_of(run: Run) -> Dispatcher:
     """Return the dispatcher of a run in the running loop."""
     loop = asyncio.get_running_loop()
-    of_loop = _dispatchers.get(loop)
-    if of_loop is None:
-        of_loop = _dispatchers[loop] = WeakKeyDictionary()
-    found = of_loop.get(run)
+    found: Dispatcher | None = run.dispatchers.get(loop)
     if found is None:
-        found = of_loop[run] = Dispatcher(run, loop)
+        # The run keeps them, so that they go with it; those of loops that were closed go before.
+        for closed in [other for other in list(run.dispatchers) if other.is_closed()]:
+            run.dispatchers.pop(closed, None)
+        found = run.dispatchers[loop] = Dispatcher(run, loop)
     return found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -302,3 +304,28 @@ def test_an_example_has_one_digest_as_a_data_model_a_dict_or_several_inputs() ->
     assert example_digest(Word(text="a")) == example_digest({"text": "a"})
     assert example_digest([Word(text="a"), Word(text="b")]) == example_digest([{"text": "a"}, {"text": "b"}])
     assert example_digest([Word(text="a"), Word(text="b")]) != example_digest([{"text": "b"}, {"text": "a"}])
+
+
+@pytest.mark.parametrize("closing", [True, False], ids=["a loop for each", "one loop for all"])
+def test_a_run_that_performed_effects_is_given_back_when_nobody_holds_it(closing: bool) -> None:
+    ec.clear_session()
+    left: list[weakref.ref[Any]] = []
+
+    async def ask() -> None:
+        with ec.open("memory:") as store, store.run("gone") as run:
+            await perform("ask", {}, yes)
+            left.append(weakref.ref(run))
+
+    async def ask_three_times() -> None:
+        for _ in range(3):
+            await ask()
+        gc.collect()
+        assert [run() for run in left[:-1]] == [None, None]
+
+    if closing:
+        for _ in range(3):
+            asyncio.run(ask())
+        gc.collect()
+        assert [run() for run in left] == [None, None, None]
+    else:
+        asyncio.run(ask_three_times())
