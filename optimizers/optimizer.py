@@ -33,6 +33,7 @@ An optimizer of your own, in full (`tests/optimizers/test_hill_climber.py` train
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -113,7 +114,7 @@ class Optimizer:
         self.name = name if name is not None else auto_name(snake_case(type(self).__name__))
         lines = (type(self).__doc__ or "").strip().splitlines()
         self.description = description if description is not None else (lines[0] if lines else "")
-        self.program: Any = None
+        self._program: weakref.ref[Any] | None = None
         self.state: Variable | None = None
         self._trials = Trials()
         self._candidates: dict[str, Candidates] = {}
@@ -159,9 +160,14 @@ class Optimizer:
         """Make an optimizer from its config."""
         return cls(**config)
 
+    @property
+    def program(self) -> Any:
+        """The program that is trained, None without one. An optimizer keeps no program alive."""
+        return None if self._program is None else self._program()
+
     def set_program(self, program: Any) -> None:
         """Say which program is trained."""
-        self.program = program
+        self._program = None if program is None else weakref.ref(program)
 
     def build(self, trainable_variables: Sequence[Variable]) -> None:
         """Declare its state, once."""

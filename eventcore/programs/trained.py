@@ -88,15 +88,17 @@ class Trained:
         """Say how the program is trained and scored.
 
         Args:
-            optimizer: An optimizer, its config, or its name; None to evaluate only.
+            optimizer: An optimizer that trains no other program, its config, or its name; None to evaluate only.
             reward: A reward, a function, a config or a name; or a list or dict of them, one per output.
             reward_weights: Weights of the outputs' rewards, in the same form.
-            metrics: A list of metrics, functions or names.
+            metrics: A list of metrics, functions or names. In place of a metric that another program has, one like
+                it is made.
             run_eagerly: Accepted for compatibility; everything is eager.
             steps_per_execution: Accepted for compatibility; batches are taken one by one.
 
         Raises:
-            InvalidValue: An unknown name (the message lists the known ones), or rewards that do not fit the outputs.
+            InvalidValue: An unknown name (the message lists the known ones), an optimizer that trains another program,
+                or rewards that do not fit the outputs.
         """
         with self.at_home():
             self.trainer.compile(optimizer, reward, reward_weights, metrics, run_eagerly, steps_per_execution)
@@ -220,5 +222,9 @@ class Trained:
         return {} if self._own_trainer is None else self._own_trainer.get_compile_config()
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as another program was."""
+        """Compile as another program was: with an optimizer of its own, which has learnt nothing yet."""
+        optimizer = config.get("optimizer")
+        if getattr(optimizer, "program", None) not in (None, self):
+            made = type(optimizer).from_config({**optimizer.get_config(), "name": None})  # type: ignore[union-attr]
+            config = {**config, "optimizer": made}
         self.compile(**config)

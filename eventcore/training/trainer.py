@@ -6,7 +6,9 @@ examples through the program; the order of the steps of `fit` is in `loop.py`.
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,10 +71,10 @@ class Trainer:
             raise InvalidValue(
                 f"cannot compile with steps_per_execution={steps_per_execution}: pass at least 1"
             )
-        chosen = None if optimizer is None else optimizers.get(optimizer)
+        chosen = None if optimizer is None else self._untaken(optimizers.get(optimizer))
         names = list(getattr(self.program, "output_names", None) or [])
         compiled = None if reward is None else CompiledReward(reward, reward_weights, names)
-        self.measures = Measures([metrics_module.get(metric) for metric in metrics or ()], names)
+        self.measures = Measures([self._own(metrics_module.get(metric)) for metric in metrics or ()], names)
         self.optimizer, self.reward = chosen, compiled
         if chosen is not None:
             chosen.set_program(self.program)
@@ -84,6 +86,36 @@ class Trainer:
             "metrics": list(self.measures.metrics) or None,
         }
         self.compiled, self.stop_training = True, False
+
+    def _untaken(self, optimizer: Any) -> Any:
+        """Return an optimizer, unless it trains another program.
+
+        Raises:
+            InvalidValue: It does.
+        """
+        if self._is_taken(optimizer):
+            gc.collect()  # a program that was dropped goes with the collector, not before
+        if self._is_taken(optimizer):
+            kind = type(optimizer).__name__
+            raise InvalidValue(
+                f"cannot compile program {self.program.name!r} with optimizer {optimizer.name!r}: it trains program "
+                f"{optimizer.program.name!r}, and what it has learnt is about that one; pass a new one, {kind}(…)"
+            )
+        return optimizer
+
+    def _is_taken(self, optimizer: Any) -> bool:
+        program = optimizer.program
+        return program is not None and program is not self.program and program.optimizer is optimizer
+
+    def _own(self, metric: Any) -> Any:
+        """Return a metric that nobody else updates: itself, or a new one like it."""
+        owner = metric.owner() if metric.owner is not None else None
+        if owner is not None and owner is not self and any(metric is one for one in owner.measures.metrics):
+            config = metric.get_config()
+            config.pop("scope", None)
+            metric = type(metric).from_config(config)
+        metric.owner = weakref.ref(self)
+        return metric
 
     def get_compile_config(self) -> dict[str, Any]:
         """Return what `compile` was given."""

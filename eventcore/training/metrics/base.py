@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -32,6 +33,9 @@ class Metric:
 
     direction: str | None = None
     """"up" if more is better, "down" if less is, None if neither."""
+
+    owner: weakref.ref[Any] | None = None
+    """The trainer that updates it, set by `compile`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
