@@ -38,13 +38,15 @@ def busy_threads(besides: Container[int | None] = ()) -> bool:
         thread is not here
         and thread.ident not in besides
         and not thread.name.startswith("eventcore-")
-        and not _is_parked(frames.get(thread.ident or 0))
+        and not _is_parked(thread, frames.get(thread.ident or 0))
         for thread in threading.enumerate()
     )
 
 
-def _is_parked(frame: FrameType | None) -> bool:
-    """Whether a thread is a pool's that waits for work, or has just ended."""
+def _is_parked(thread: threading.Thread, frame: FrameType | None) -> bool:
+    """Whether a thread is a pool's that waits for work, one in the background that waits, or has just ended."""
     if frame is None:
         return True
+    if thread.daemon and frame.f_code.co_name == "wait" and frame.f_code.co_filename == threading.__file__:
+        return True  # a progress bar's, a library's: they wait for years
     return frame.f_code.co_name == "_worker" and frame.f_code.co_filename.endswith("thread.py")

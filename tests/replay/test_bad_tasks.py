@@ -297,3 +297,24 @@ def test_a_thread_that_does_something_else_is_a_divergence(tmp_path: Path) -> No
         with pytest.raises(Diverged, match="another EffectStarted"):
             asyncio.run(main(4))
     assert time.monotonic() - began < 5
+
+
+def test_a_librarys_thread_that_waits_in_the_background_does_not_delay_a_divergence(tmp_path: Path) -> None:
+    enough = threading.Event()
+    idle = threading.Thread(target=enough.wait, daemon=True)
+    idle.start()
+
+    async def main(number: int) -> int:
+        return await ec.to_thread(double, number)
+
+    try:
+        with ec.open(tmp_path / "runs.lmdb") as store, store.run("r"):
+            assert asyncio.run(main(3)) == 6
+        began = time.monotonic()
+        with ec.open(tmp_path / "runs.lmdb") as store, store.run("r", resume=True):  # noqa: SIM117
+            with pytest.raises(Diverged, match="another EffectStarted"):
+                asyncio.run(main(4))
+        assert time.monotonic() - began < 5
+    finally:
+        enough.set()
+        idle.join()
