@@ -91,9 +91,7 @@ def train(store: str, bill: str) -> None:
     topic = ec.wait(ec.Generator(data_model=Topic, language_model=model, name="topic")(x))
     tone = ec.wait(ec.Generator(data_model=Tone, language_model=model, name="tone")(x))
     program = ec.Program(inputs=x, outputs=[topic, tone], name="support")
-    program.compile(
-        reward=[ec.ExactMatch(), None], optimizer=ec.optimizers.RandomFewShot(nb_max_examples=2)
-    )
+    program.compile(reward=[ec.ExactMatch(), None], optimizer=ec.optimizers.RandomFewShot(nb_max_examples=2))
     ec.wait(
         program.fit(
             *messages(), epochs=2, batch_size=6, validation_split=0.25, max_concurrency=CONCURRENCY, verbose=0
@@ -134,11 +132,15 @@ def story(folder: Path) -> None:
     kill_in_the_middle(store, bill)
     with ec.open(store, read_only=True) as opened:
         run = opened["support"]
-        print(f"calls paid: {calls(bill)}; answers in the log: {run.cost().calls}; in doubt: {len(run.in_doubt())}")
+        print(
+            f"calls paid: {calls(bill)}; answers in the log: {run.cost().calls}; in doubt: {len(run.in_doubt())}"
+        )
 
     heading("The same script again")
     subprocess.run(script(store, bill), check=True)
-    print(f"calls paid: {calls(bill)}, {calls(bill) - calls(untouched)} of them twice: those that were under way")
+    print(
+        f"calls paid: {calls(bill)}, {calls(bill) - calls(untouched)} of them twice: those that were under way"
+    )
 
     heading("Replay: the code again, without a call")
     before = calls(bill)
@@ -148,8 +150,10 @@ def story(folder: Path) -> None:
 
     heading("Fork: another instruction for the tone, the same for the topic")
     subprocess.run(
-        [sys.executable, "-m", "eventcore", "fork", str(store), "support", "sterner", "--at", "6"]
-        + ["--set", 'state_tone/instructions="Say angry when in doubt."', "--", *script(store, bill)],
+        [
+            *(sys.executable, "-m", "eventcore", "fork", str(store), "support", "sterner", "--at", "6"),
+            *("--set", 'state_tone/instructions="Say angry when in doubt."', "--", *script(store, bill)),
+        ],
         check=True,
     )
     print(f"calls paid: {calls(bill) - before}")

@@ -46,7 +46,7 @@ def only_ends(rest: Iterable[tuple[int, e.Event]]) -> bool:
 
 
 def is_interruption(event: e.Event | None) -> bool:
-    """Whether the code does something, or nothing, only because it is being interrupted, by Ctrl-C or by whoever awaits it."""
+    """Whether the code does something, or nothing, only because Ctrl-C, or whoever awaits it, interrupts it."""
     if isinstance(event, e.TrainEnded):
         return event.reason.startswith("interrupted")
     if _main_task_is_interrupted():
