@@ -147,7 +147,7 @@ def asked_at(value: dict[str, Any], pointer: str, span: tuple[int, int] | str | 
     found: Any = value
     path: Place = ()
     for text in parse_pointer(pointer):
-        step = int(text) if isinstance(found, list) else text
+        step: Any = int(text) if isinstance(found, list) else text
         path, found = (*path, step), found[step]
     if span is None:
         return list(leaves(pointer, path, found))

@@ -36,8 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import msgspec
 
 import eventcore as ec
-import eventcore.backends.lmdb
-import eventcore.backends.sqlite
+import eventcore.backends.lmdb  # pyright: ignore[reportUnusedImport]
+import eventcore.backends.sqlite  # pyright: ignore[reportUnusedImport]
 import tests.replay.training as training
 from eventcore.history import events as e
 from eventcore.replay.rerun import ENVIRONMENT, Found, Order

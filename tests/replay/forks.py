@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import signal
@@ -167,9 +168,9 @@ def _started(job: Mapping[str, Any]) -> int:
 
 def serve() -> None:
     """Answer jobs, one a line, until there are no more."""
-    import eventcore.backends.lmdb
-    import eventcore.backends.sqlite  # noqa: F401
-    import tests.replay.training  # noqa: F401  imported before any fork
+    # Imported before any fork.
+    for name in ("eventcore.backends.lmdb", "eventcore.backends.sqlite", "tests.replay.training"):
+        importlib.import_module(name)
 
     gc.collect()
     gc.freeze()  # the collector of a fork need not look at, and so copy, what is here
