@@ -121,7 +121,8 @@ def test_a_hosts_own_busy_tasks_hold_nobody_up(tmp_path: Path, process_wide: boo
                     await PATTERNS["mixed"](world)
                     await run.barrier()
                     return {
-                        "found": [run.state.digest, run.head],
+                        # Not the head: an answer nobody waits for any more may be recorded before the barrier, or not.
+                        "found": [run.state.digest],
                         "calls": len(world.calls),
                         "replayed": is_answered(run, again),
                     }
