@@ -151,7 +151,8 @@ class ModuleMachine(RuleBasedStateMachine):
         assert mine == theirs, f"the module holds {mine!r}, its twin {theirs!r}"
 
     def teardown(self) -> None:
-        """Keep the run until the next machine is made: this may be the one that failed."""
+        """Let go of the runs: none stays current. The one that failed can still be read."""
+        self.close()
 
     def close(self) -> None:
         """Let go of the runs."""

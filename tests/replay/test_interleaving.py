@@ -71,7 +71,8 @@ def test_two_runs_in_one_loop_do_not_meet(tmp_path: Path) -> None:
             await PATTERNS[pattern](world)
             await run.barrier()
             return {
-                "found": [run.state.digest, run.head],
+                # Not the head: an answer nobody waits for any more may be recorded before the barrier, or not.
+                "found": [run.state.digest],
                 "calls": len(world.calls),
                 "replayed": is_answered(run, again),
             }
