@@ -30,6 +30,11 @@ class Replaying(Protocol):
         """Whether the run is written again where its log ends; else nothing at all is to be changed anywhere."""
         ...
 
+    @property
+    def broken(self) -> bool:
+        """Whether the code left the log: nothing is taken any more."""
+        ...
+
     def record(self, event: e.Event, size: int = 0) -> int:
         """Take what the code does as the next recorded event and return that one's seq, or raise.
 

@@ -282,10 +282,13 @@ class Run(RecordingRun):
         """Make everything durable and give up writing. Reading goes on working. Idempotent."""
         if self._log is None or self._log.closed:
             return
-        if self.replaying is not None:
-            self.replaying.finish()
+        replaying = self.replaying
+        if replaying is not None:
+            replaying.finish()
         try:
-            self.flush()
+            # What left its log has refused to write: that views show it all the same is no second error.
+            if replaying is None or not replaying.broken:
+                self.flush()
         finally:
             self._log.closed = True
             self.store.release(self)

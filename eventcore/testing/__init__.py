@@ -40,8 +40,8 @@ Checks of a module:
 - `save_and_load`: A program with the module comes back from every form of file with its values, and answers as
   before.
 - `fork_round_trip`: A fork goes on from the same values, and nothing done in it reaches the run it came from.
-- `equal_state_from_replay`: The log alone gives the state: folded from the beginning it equals the live one after
-  every call.
+- `equal_state_from_replay`: The log alone gives the state, folded again, and the same calls over their log do nothing
+  else than it says.
 - `no_unrecorded_nondeterminism`: The same calls give the same answers and state at any time and in any process, so a
   run can be replayed.
 - `concurrency_safe`: Examples that go through the module at the same time get the answers and leave the state they

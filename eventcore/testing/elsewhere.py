@@ -9,15 +9,21 @@ from __future__ import annotations
 import contextlib
 import datetime as datetime_module
 import importlib
+import json
+import os
 import random
+import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 from unittest import mock
 
 LATER = 400 * 24 * 3600 + 5 * 3600
 """Seconds the clock is put forward."""
+
+PATIENCE = 120.0
+"""Seconds a fresh process may take."""
 
 
 @contextlib.contextmanager
@@ -99,3 +105,30 @@ def by_name(module: str, name: str) -> Any:
     for step in name.split("."):
         found = getattr(found, step)
     return found
+
+
+def told_elsewhere(teller: Callable[[dict[str, Any]], None], given: dict[str, Any], hash_seed: int) -> Any:
+    """Have a function of ours called in a fresh process, and return the JSON value it `tells`.
+
+    Args:
+        teller: The function; found there by its name.
+        given: Its argument, JSON.
+        hash_seed: `PYTHONHASHSEED` there.
+
+    Raises:
+        AssertionError: It failed there; the message is what that process said.
+    """
+    code = "import sys, json; g = json.load(sys.stdin); sys.path[:] = g['path']; "
+    code += f"from {teller.__module__} import {teller.__name__}; {teller.__name__}(g)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps({**given, "path": sys.path}), capture_output=True, text=True,
+        timeout=PATIENCE, check=False, env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+    )  # fmt: skip
+    if done.returncode:
+        raise AssertionError(f"it does not work in a fresh process:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def tell_back(value: Any) -> None:
+    """Say something to the process that waits in `told_elsewhere`."""
+    sys.stdout.write(f"\n{json.dumps(value)}\n")

@@ -12,6 +12,7 @@ import io
 from collections import Counter
 from collections.abc import Generator
 from random import Random
+from typing import Any
 
 from eventcore.errors import Diverged
 from eventcore.history import events as e
@@ -21,7 +22,7 @@ from eventcore.history.store import open as open_store
 from eventcore.models.naming import fresh_names
 from eventcore.replay.effects import Outcome, Ticket, perform
 from eventcore.testing.checks import CheckFailed, Tally
-from eventcore.testing.elsewhere import elsewhen
+from eventcore.testing.elsewhere import by_name, elsewhen, importable, tell_back, told_elsewhere
 from eventcore.testing.optimizer_subject import OptimizerSubject, Search, chance, graded
 
 MOST_CUTS = 250
@@ -31,6 +32,34 @@ RUN = "resumed"
 
 
 def resumes_at_every_event(subject: OptimizerSubject, tally: Tally) -> None:
+    """Do so in a fresh process, where nothing is left of what the optimizer did before, if that can be."""
+    where = importable(subject.factory)
+    if where is None or not subject.usual:
+        tally.note(
+            "tried in this process only: no fresh one can make the optimizer and its variables by name, so what it "
+            "left in the process before may hide what it leaves there"
+        )
+        cut_everywhere(subject, tally)
+        return
+    told = told_elsewhere(tell, {"factory": where, "number": subject.number}, 0)
+    for note in told["notes"]:
+        tally.note(note)
+    tally.count(told["exercised"])
+    if told["wrong"]:
+        tally.fail(told["wrong"])
+
+
+def tell(given: dict[str, Any]) -> None:
+    """Do it in this process and tell what was found; the other side of `resumes_at_every_event`."""
+    tally, wrong = Tally(), ""
+    try:
+        cut_everywhere(OptimizerSubject(by_name(*given["factory"]), None, given["number"]), tally)
+    except CheckFailed as error:
+        wrong = str(error)
+    tell_back({"exercised": tally.exercised, "notes": tally.notes, "wrong": wrong})
+
+
+def cut_everywhere(subject: OptimizerSubject, tally: Tally) -> None:
     """Train once, then cut the log at every seq and let the same code go on from there, at another time."""
     with elsewhen(1, 0), _place(subject) as (_, run):
         search, _ = _trained(subject, run)
@@ -52,7 +81,7 @@ def _place(
 ) -> Generator[tuple[Store, Run]]:
     """A place of its own, with a new run or with one that was cut at a seq."""
     said = io.StringIO()
-    with open_store("memory:") as store, fresh_names(), contextlib.redirect_stderr(said):
+    with contextlib.redirect_stderr(said), open_store("memory:") as store, fresh_names():
         if source is not None:
             store.import_run(source, at=seq)
         # A cut between two reads is a cut between the two acts around them.

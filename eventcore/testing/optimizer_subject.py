@@ -158,6 +158,11 @@ class OptimizerSubject:
         """What is checked, in words."""
         return getattr(self.factory, "__qualname__", None) or repr(self.factory)
 
+    @property
+    def usual(self) -> bool:
+        """Whether it is tried on our own variables, which a fresh process knows."""
+        return self.variables == OptimizerSubject(self.factory).variables
+
     def make(self) -> Any:
         """Make an optimizer.
 

@@ -11,9 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
@@ -31,7 +28,7 @@ from eventcore.testing.checks import (
     bound,
     run_checks,
 )
-from eventcore.testing.elsewhere import by_name, elsewhen, importable
+from eventcore.testing.elsewhere import by_name, elsewhen, importable, tell_back, told_elsewhere
 from eventcore.testing.module_subject import workbench
 from eventcore.testing.optimizer_resuming import resumes_at_every_event
 from eventcore.testing.optimizer_subject import Factory, OptimizerSubject, Question, Search, chance, graded
@@ -39,8 +36,6 @@ from eventcore.testing.scheduling import run_coroutine
 
 Subject = OptimizerSubject
 SLACK = 1e-9
-PATIENCE = 60.0
-"""Seconds a fresh process may take."""
 
 
 def noisy(number: int, says: Mapping[str, Any]) -> float:
@@ -275,35 +270,17 @@ def hash_seed_independence(subject: Subject, tally: Tally) -> None:
         raise DoesNotApply(
             "the factory cannot be imported by name, so no fresh process can make the optimizer"
         )
-    if not _default_variables(subject):
+    if not subject.usual:
         raise DoesNotApply("variables were passed, which a fresh process does not know")
     first = subject.search()
-    for seed in ("1", "2", "3"):
-        told = _in_a_process(where, subject.number, seed)
+    for seed in (1, 2, 3):
+        told = told_elsewhere(tell, {"factory": where, "number": subject.number}, seed)
         tally.require(told == first.digest, f"the training ends in another state with hash seed {seed}")
 
 
-def _default_variables(subject: Subject) -> bool:
-    return subject.variables == OptimizerSubject(subject.factory).variables
-
-
-def _in_a_process(where: tuple[str, str], number: int, seed: str) -> str:
-    code = "import sys, json; g = json.load(sys.stdin); sys.path[:] = g['path']; "
-    code += "from eventcore.testing.optimizers import tell; tell(g)"
-    given = {"path": sys.path, "factory": where, "number": number}
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(given), capture_output=True, text=True,
-        timeout=PATIENCE, check=False, env={**os.environ, "PYTHONHASHSEED": seed},
-    )  # fmt: skip
-    if done.returncode:
-        raise AssertionError(f"the optimizer does not work in a fresh process:\n{done.stderr}")
-    return done.stdout.split()[-1]
-
-
 def tell(given: dict[str, Any]) -> None:
-    """Train in this process and print the digest; the other side of `hash_seed_independence`."""
-    factory = by_name(*given["factory"])
-    sys.stdout.write(f"\n{OptimizerSubject(factory, None, given['number']).search().digest}\n")
+    """Train in this process and tell the digest; the other side of `hash_seed_independence`."""
+    tell_back(OptimizerSubject(by_name(*given["factory"]), None, given["number"]).search().digest)
 
 
 def cost_is_linear(subject: Subject, tally: Tally) -> None:

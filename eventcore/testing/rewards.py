@@ -11,9 +11,6 @@ import asyncio
 import copy
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any, cast
@@ -33,7 +30,7 @@ from eventcore.testing.checks import (
     bound,
     run_checks,
 )
-from eventcore.testing.elsewhere import by_name, elsewhen, importable
+from eventcore.testing.elsewhere import by_name, elsewhen, importable, tell_back, told_elsewhere
 from eventcore.testing.module_subject import workbench
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.schema_strategies import draw, json_values
@@ -44,8 +41,6 @@ Factory = Callable[[], Any]
 Pair = tuple[Any, Any]
 EXAMPLES = 10
 SLACK = 1e-9
-PATIENCE = 60.0
-"""Seconds a fresh process may take."""
 
 
 class RewardSubject:
@@ -253,25 +248,12 @@ def hash_seed_independence(subject: RewardSubject, tally: Tally) -> None:
     with workbench(subject.number):
         first = scored(subject.make(), subject.pairs)
     pairs = [[json_of(truth), json_of(prediction)] for truth, prediction in subject.pairs]
-    for seed in ("1", "2"):
-        told = _in_a_process({"path": sys.path, "factory": where, "pairs": pairs}, seed)
+    for seed in (1, 2):
+        told = told_elsewhere(tell, {"factory": where, "pairs": pairs}, seed)
         for pair, mine, theirs in zip(subject.pairs, first, told, strict=True):
             tally.require(
                 mine == theirs, f"{_shown(pair)} is rewarded {mine!r}, and {theirs!r} with hash seed {seed}"
             )
-
-
-def _in_a_process(given: dict[str, Any], seed: str) -> list[Any]:
-    code = "import sys, json; g = json.load(sys.stdin); sys.path[:] = g['path']; "
-    code += "from eventcore.testing.rewards import tell; tell(g)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(given), capture_output=True, text=True,
-        timeout=PATIENCE, check=False, env={**os.environ, "PYTHONHASHSEED": seed},
-    )  # fmt: skip
-    if done.returncode:
-        raise AssertionError(f"the reward does not work in a fresh process:\n{done.stderr}")
-    told: list[Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
 
 
 def tell(given: dict[str, Any]) -> None:
@@ -279,7 +261,7 @@ def tell(given: dict[str, Any]) -> None:
     factory = by_name(*given["factory"])
     pairs = [(truth, prediction) for truth, prediction in given["pairs"]]
     with workbench():
-        sys.stdout.write("\n" + json.dumps(scored(get(factory()), pairs)) + "\n")
+        tell_back(scored(get(factory()), pairs))
 
 
 REWARD_CHECKS: tuple[Check[RewardSubject], ...] = (

@@ -22,7 +22,7 @@ from tests.mutants.registry import Kind, Mutant
 LIMIT = 60.0
 WANTED = 0.95
 FILES = {
-    "modules": ("modules", "modules_used_again"),
+    "modules": ("modules", "modules_used_again", "modules_replayed"),
     "optimizers": ("optimizers", "optimizers_resumed"),
     "rewards": ("rewards",),
     "backends": ("backends",),

@@ -315,3 +315,20 @@ def test_ctrl_c_before_the_log_has_ended_changes_nothing_and_is_no_divergence(
     printed = forks.run(arguments)
     assert digest in printed
     assert f"had finished at seq {head}" in printed
+
+
+def test_a_divergence_is_not_hidden_by_what_views_show_when_the_store_is_closed(tmp_path: Path) -> None:
+    class Notes(ec.DataModel):
+        texts: list[str] = []  # noqa: RUF012 - a data model copies its defaults
+
+    def noted(text: str) -> None:
+        with ec.open(tmp_path / "runs.lmdb") as store, store.run("r", resume=True):
+            notes = ec.Variable(data_model=Notes, name="notes")
+            texts = notes.get("texts")
+            texts.append("the same")
+            texts.append(text)
+
+    noted("one")
+    with pytest.raises(ec.errors.Diverged, match="another ValuePatched"):
+        noted("another")
+    noted("one")

@@ -1,0 +1,168 @@
+"""Modules that ask the world through effects and yet cannot be replayed: what is recorded is not all they use."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import random
+import threading
+import time
+import uuid
+from typing import Any, ClassVar
+
+import eventcore as ec
+from tests.mutants.sound_modules import Greeter, Greeting, good, mutant
+
+AGAIN = "equal_state_from_replay"
+ELSEWHERE = "no_unrecorded_nondeterminism"
+
+
+@ec.effect
+async def looked_up(name: str) -> str:
+    """What somebody outside knows of a name."""
+    await asyncio.sleep(0)
+    return f"{name} at {time.time_ns()}"
+
+
+@ec.effect
+def known(name: str) -> str:
+    """The same, at once."""
+    return f"{name}, {random.random()}"
+
+
+@good
+class Stamped(Greeter):
+    """Takes the time, an identifier, random numbers and what others know, each through eventcore."""
+
+    def words(self, inputs: Any) -> str:
+        """Say all of it."""
+        drawn = ec.random("words").randrange(1000)
+        return f"{super().words(inputs)} {ec.now():%H:%M} {ec.uuid()} {drawn} {known(inputs.get('name'))}"
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """A greeting, without asking anybody."""
+        return Greeting
+
+    async def call(self, inputs: Any, training: bool = False) -> Any:
+        """Look it up first."""
+        if inputs is None:
+            return None
+        self.stats.get("seen").append(await looked_up(inputs.get("name")))
+        return await super().call(inputs, training=training)
+
+
+@functools.cache
+def remembered(name: str) -> str:
+    """Ask once in a process."""
+    return known(name)
+
+
+@mutant(ELSEWHERE)
+class RemembersAnswers(Greeter):
+    """Keeps answers of effects in a cache of the process: the second time nothing is asked."""
+
+    def words(self, inputs: Any) -> str:
+        """From the cache."""
+        return super().words(inputs) + remembered(inputs.get("name"))
+
+
+@mutant(AGAIN)
+class OnlyInEarnest(Greeter):
+    """Takes a replay for something in which nothing has to be written."""
+
+    def words(self, inputs: Any) -> str:
+        """Note it, unless that was done."""
+        if self.stats.run.replaying is None:
+            self.stats.get("seen").append(inputs.get("name"))
+        return super().words(inputs)
+
+
+@mutant(ELSEWHERE)
+class TellsOnce(Greeter):
+    """Tells somebody that it is there, once in a process, by a flag of the class."""
+
+    told: ClassVar[bool] = False
+
+    def words(self, inputs: Any) -> str:
+        """Tell, unless it was done."""
+        if not TellsOnce.told:
+            TellsOnce.told = True
+            known("somebody")
+        return super().words(inputs)
+
+
+_numbers = itertools.count()
+
+
+@mutant(AGAIN)
+class NumbersItsRequests(Greeter):
+    """Puts a number of the process into each request."""
+
+    def words(self, inputs: Any) -> str:
+        """With a number."""
+        return f"{super().words(inputs)} {known(f'request {next(_numbers)}')}"
+
+
+@mutant(ELSEWHERE)
+class ClockBesideNow(Greeter):
+    """Takes the day from the clock, and the minute from the log."""
+
+    def words(self, inputs: Any) -> str:
+        """By two clocks."""
+        return f"{super().words(inputs)} {int(time.time()) // 86400} {ec.now():%M}"
+
+
+@mutant(ELSEWHERE)
+class RandomBesideUuid(Greeter):
+    """Draws from the global random numbers what it asks about."""
+
+    def words(self, inputs: Any) -> str:
+        """Ask about something."""
+        return f"{super().words(inputs)} {ec.uuid()} {known(str(random.randrange(10**9)))}"
+
+
+@mutant(ELSEWHERE)
+class IdentifierInTheRequest(Greeter):
+    """Numbers its requests with identifiers that nobody recorded."""
+
+    async def call(self, inputs: Any, training: bool = False) -> Any:
+        """Ask with an identifier."""
+        if inputs is None:
+            return None
+        self.stats.get("seen").append(await looked_up(f"{inputs.get('name')} {uuid.uuid4()}"))
+        return await super().call(inputs, training=training)
+
+
+@mutant(ELSEWHERE)
+class SetInTheRequest(Greeter):
+    """Asks about the words in the order of a set."""
+
+    def words(self, inputs: Any) -> str:
+        """One after the other."""
+        words = {*inputs.get("name"), "friend", "hello", "again", "please"}
+        return super().words(inputs) + "".join(known(word) for word in words)
+
+
+@mutant(ELSEWHERE)
+class HashInTheState(Greeter):
+    """Keeps a hash beside what somebody told it."""
+
+    def words(self, inputs: Any) -> str:
+        """Keep it."""
+        self.stats.get("seen").append(f"{hash(known(inputs.get('name')))}")
+        return super().words(inputs)
+
+
+@mutant(ELSEWHERE, AGAIN)
+class TimesItself(Greeter):
+    """Writes what a thread of its own measured beside the time."""
+
+    def words(self, inputs: Any) -> str:
+        """Measure it."""
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(time.monotonic_ns()))
+        thread.start()
+        thread.join()
+        self.stats.get("seen").append(f"{ec.now():%M} {found[0]}")
+        return super().words(inputs)
