@@ -181,6 +181,7 @@ _WORDS: dict[type[e.Event], Callable[[Any], str]] = {
     e.LabelSet: lambda event: f"-> {event.seq}",
     e.BatchEnded: _logs,
     e.EpochEnded: _logs,
+    e.MetricLogged: lambda event: f"{printable(event.name)}={_number(event.value)}",
     e.StateRestored: lambda event: f"the state of {event.back_to}",
 }
 

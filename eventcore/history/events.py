@@ -449,7 +449,7 @@ class EffectFailed(Event, frozen=True, array_like=True, gc=False, tag=34):
 
 
 class MetricLogged(Event, frozen=True, array_like=True, gc=False, tag=35):
-    """A number worth keeping was measured."""
+    """A number worth keeping was measured: `run.log_metric`, and what integrated optimizers tell of their scores."""
 
     name: str
     value: float

@@ -7,15 +7,17 @@ do with a run stands in `eventcore.history.run`.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from numbers import Real
 from time import time_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from eventcore.errors import StoreReadOnly
+from eventcore.errors import InvalidValue, StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history.log import BLOCK_EVENTS, EVENT_OVERHEAD, SMALL, Log
 from eventcore.history.positions import check_label
@@ -452,6 +454,29 @@ class RecordingRun(RunReader):
         self.record(e.LabelSet(*self.stamp(), label=name, seq=seq), len(name))
         return seq
 
+    def log_metric(self, name: str, value: float) -> int:
+        """Record a number worth keeping that no `fit` logs: a score on data of your own, a price, a length.
+
+        `run.events(kind="MetricLogged")`, `eventcore log --kind MetricLogged` and exports have it.
+
+        Args:
+            name: What was measured: text without line breaks or control characters.
+            value: A finite number; it is kept as a float.
+
+        Returns:
+            Seq of the event.
+
+        Raises:
+            InvalidValue: A name or a value that cannot be; nothing was recorded then.
+            StoreReadOnly: The run was opened for reading.
+        """
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InvalidValue(f"cannot log a number as {name!r}: pass a name in words, such as 'accuracy'")
+        number = _finite(value)
+        if number is None:
+            raise InvalidValue(f"cannot log {name!r} as {value!r}: pass a finite number")
+        return self.record(e.MetricLogged(*self.stamp(), name, number), len(name) + 9)
+
     @property
     def state(self) -> State:
         """The state at the head, an ordinary value that does not change when the run goes on."""
@@ -460,6 +485,17 @@ class RecordingRun(RunReader):
             return reader.state_at(reader.head())
         with self._log.lock:
             return self.live.copy()
+
+
+def _finite(value: Any) -> float | None:
+    """Return a number, NumPy's included, as a float; None for anything else, NaN, an infinity or one too large."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _resolve_soon(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
