@@ -127,12 +127,9 @@ class Replayer:
     def _labelled(self, label: str) -> int | None:
         """Take a label that is recorded next, beside reads and what came from outside, as the one the code sets."""
         self._take_outcomes(reads=True)
-        for count in range(_FARTHEST):
-            if count == len(self._coming) and (found := next(self._source, None)) is not None:
-                self._coming.append(found)
-            if count == len(self._coming) or not isinstance(self._coming[count][1], PASSED_OVER):
+        for count, (_, event) in enumerate(itertools.islice(self._ahead(), _FARTHEST)):
+            if not isinstance(event, PASSED_OVER):
                 return None
-            event = self._coming[count][1]
             if isinstance(event, e.LabelSet) and event.label == label:
                 for _ in range(count):
                     self.missing_reads += isinstance(self._coming[0][1], e.FieldRead)
@@ -182,9 +179,9 @@ class Replayer:
 
     def _is_ahead(self, event: e.FieldRead) -> bool:
         """Whether a read is recorded later."""
-        return any(same(coming, event) for coming in itertools.islice(self._ahead(), LOOK_AHEAD))
+        return any(same(coming, event) for _, coming in itertools.islice(self._ahead(), LOOK_AHEAD))
 
-    def _ahead(self) -> Iterator[e.Event]:
+    def _ahead(self) -> Iterator[tuple[int, e.Event]]:
         """What is recorded next, and stays so."""
         for number in itertools.count():
             if number >= len(self._coming):
@@ -192,7 +189,7 @@ class Replayer:
                 if found is None:
                     return
                 self._coming.append(found)
-            yield self._coming[number][1]
+            yield self._coming[number]
 
     def thread_began(self, seq: int) -> None:
         """A thread of the run is under way, and then it is the one that says so: its effect is `seq`."""
@@ -300,7 +297,9 @@ class Replayer:
             self._interrupted = self._interrupted or is_interruption(None)
             if self._error is None and self.run.replaying is self and not self._interrupted:
                 self._take_outcomes(reads=True)
-                coming = next((event for event in self._ahead() if not isinstance(event, PASSED_OVER)), None)
+                coming = next(
+                    (event for _, event in self._ahead() if not isinstance(event, PASSED_OVER)), None
+                )
                 if coming is not None and is_cancelled(coming) and coming.cause in waits:
                     return coming.cause
                 if coming is not None:
@@ -322,13 +321,7 @@ class Replayer:
 
     def _peek(self, reads: bool = False) -> tuple[int, e.Event] | None:
         """The next recorded event, None at the end; reads and lines of code are passed over unless asked for."""
-        while True:
-            if not self._coming:
-                found = next(self._source, None)
-                if found is None:
-                    return None
-                self._coming.append(found)
-            coming = self._coming[0]
+        while (coming := next(self._ahead(), None)) is not None:
             if reads or not isinstance(coming[1], PASSED_OVER):
                 return coming
             is_read = isinstance(coming[1], e.FieldRead)
@@ -336,6 +329,7 @@ class Replayer:
                 return coming
             self.missing_reads += is_read
             self._consumed(coming[1])
+        return None
 
     def _consumed(self, event: e.Event) -> int:
         """The code has come to the next recorded event: `event` is that one or equal to it."""
@@ -357,13 +351,11 @@ class Replayer:
 
     def _up_to_a_change(self) -> int:
         """How many events from outside come next, up to the first that changes a value; 0 if none does."""
-        for count in range(_FARTHEST):
-            if count == len(self._coming) and (found := next(self._source, None)) is not None:
-                self._coming.append(found)
-            if count == len(self._coming) or not isinstance(self._coming[count][1], FROM_OUTSIDE):
+        for count, (_, event) in enumerate(itertools.islice(self._ahead(), _FARTHEST), start=1):
+            if isinstance(event, CHANGES):
+                return count
+            if not isinstance(event, FROM_OUTSIDE):
                 return 0
-            if isinstance(self._coming[count][1], CHANGES):
-                return count + 1
         return 0
 
     def _take_outcomes(self, reads: bool = False) -> None:
