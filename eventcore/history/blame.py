@@ -30,10 +30,11 @@ from eventcore.history.nodes import (
     same,
     value_of,
 )
-from eventcore.history.provenance import COPYING, Provenance, marks, touched
+from eventcore.history.provenance import COPYING, Provenance, marks
 from eventcore.history.state import PREDICTIONS, decode_state
 from eventcore.history.timetravel import astray, join_pointer, lookup, parse_pointer
-from eventcore.history.trail import Marks, Trail
+from eventcore.history.touching import touched
+from eventcore.history.trail import Trail
 
 if TYPE_CHECKING:
     from eventcore.history.reading import Reader
@@ -253,7 +254,7 @@ class _Walk:
         if not fields.isdisjoint(RECORDS):  # records go from one of these fields to the other
             fields |= RECORDS
         whole = not all(question.path for question in questions)
-        wanted = Marks((b"",), frozenset()) if whole else marks(frozenset(fields))
+        wanted = marks(None if whole else frozenset(fields))
         if not self._trail.any_of(first, seq, wanted, lambda event: self._matters(event, fields)):
             for question in questions:
                 self.ask(first - 1 if restored is None else asked_of, question)

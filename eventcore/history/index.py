@@ -1,9 +1,9 @@
 """The per-variable index: which seqs concern which variable, in chunks of a few thousand events.
 
-The committer feeds every block it writes; a full chunk becomes one posting per variable, and one more that
-lists the chunk's variables, committed with the block that completes it. That list is what makes a missing
-posting noticed. The index is a cache like snapshots: what it does not cover, or covers with damaged bytes,
-is scanned, and history is right without any index at all.
+The committer feeds every block it writes; a full chunk becomes one posting per variable, one more that lists the
+chunk's variables, and one that says which of their fields may have changed, committed with the block that
+completes it. The list is what makes a missing posting noticed. The index is a cache like snapshots: what it does
+not cover, or covers with damaged bytes, is scanned, and history is right without any index at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from operator import sub
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +20,7 @@ from eventcore.errors import CorruptLog
 from eventcore.history.backend import Backend, Posting
 from eventcore.history.codec import DECODE_ERRORS, compressor, decompress
 from eventcore.history.events import Event, StateRestored
+from eventcore.history.touching import RULES, Groups, Touches, fields_of
 
 CHUNK = 4096
 """Events a chunk of postings covers, at least."""
@@ -29,10 +31,17 @@ DIRECTORY = 2**32 - 1
 EVERY = 2**32 - 2
 """The variable number under which events stand that concern every variable; no variable has it."""
 
+TOUCHES = 2**32 - 3
+"""The variable number under which stands which fields may have changed in a chunk; no variable has it."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[int, int, int, int, bytes])
 _numbers = msgspec.msgpack.Decoder(list[int])
+_touches = msgspec.msgpack.Decoder(tuple[int, Groups])
 _PLACE = struct.Struct("<IQQIB")
+
+
+T = TypeVar("T")
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -56,6 +65,7 @@ class Indexer:
         self._first = first
         self._count = 0
         self._seqs: dict[int, list[int]] = {}
+        self._touches = Touches()
 
     def feed(self, first_seq: int, events: Sequence[Event]) -> None:
         """Take note of events whose seqs begin at `first_seq`."""
@@ -67,6 +77,7 @@ class Indexer:
                 EVERY if type(event) is StateRestored else getattr(event, "variable", None)
                 for event in events
             ]
+        self._touches.feed(variables, events)
         only = variables[0] if variables else None
         if only is not None and variables.count(only) == len(variables):
             seqs.setdefault(only, []).extend(range(first_seq, first_seq + len(events)))
@@ -84,22 +95,30 @@ class Indexer:
         if self._count < CHUNK:
             return []
         variables = sorted(self._seqs)
-        postings = [self._posting(variable, last_seq, self._seqs[variable]) for variable in variables]
-        postings.append(self._posting(DIRECTORY, last_seq, [self._first + number for number in variables]))
-        self._first, self._count, self._seqs = last_seq + 1, 0, {}
+        first, shifted = self._first, [self._first + number for number in variables]
+        postings = [
+            _posting(variable, last_seq, first, _deltas(first, self._seqs[variable]))
+            for variable in variables
+        ]
+        postings.append(_posting(DIRECTORY, last_seq, first, _deltas(first, shifted)))
+        postings.append(_posting(TOUCHES, last_seq, first, (RULES, self._touches.groups())))
+        self._first, self._count, self._seqs, self._touches = last_seq + 1, 0, {}, Touches()
         return postings
 
-    def _posting(self, variable: int, last_seq: int, ascending: list[int]) -> Posting:
-        if ascending and ascending[-1] - ascending[0] == len(ascending) - 1:  # without a gap
-            deltas = [ascending[0] - self._first, *[1] * (len(ascending) - 1)]
-        else:
-            deltas = list(map(sub, ascending, [self._first, *ascending]))
-        raw = _encoder.encode(deltas)
-        packed = compressor().compress(raw) if len(raw) >= 64 else raw
-        flag = int(len(packed) < len(raw))
-        stored = packed if flag else raw
-        crc = _checksum(variable, last_seq, self._first, len(raw), flag, stored)
-        return Posting(variable, last_seq, _encoder.encode((self._first, flag, len(raw), crc, stored)))
+
+def _deltas(first: int, ascending: list[int]) -> list[int]:
+    if ascending and ascending[-1] - ascending[0] == len(ascending) - 1:  # without a gap
+        return [ascending[0] - first, *[1] * (len(ascending) - 1)]
+    return list(map(sub, ascending, [first, *ascending]))
+
+
+def _posting(variable: int, last_seq: int, first: int, content: Any) -> Posting:
+    raw = _encoder.encode(content)
+    packed = compressor().compress(raw) if len(raw) >= 64 else raw
+    flag = int(len(packed) < len(raw))
+    stored = packed if flag else raw
+    crc = _checksum(variable, last_seq, first, len(raw), flag, stored)
+    return Posting(variable, last_seq, _encoder.encode((first, flag, len(raw), crc, stored)))
 
 
 def _checksum(variable: int, last_seq: int, first: int, size: int, flag: int, stored: bytes) -> int:
@@ -112,20 +131,35 @@ def unpack(posting: Posting) -> tuple[int, list[int]]:
     Raises:
         CorruptLog: The bytes are not what was written for this variable and place.
     """
+    first, deltas = _content(posting, _numbers)
+    before = first
+    seqs: list[int] = []
+    for delta in deltas:
+        before += delta
+        seqs.append(before)
+    return first, seqs
+
+
+def touched(posting: Posting, variable: int) -> tuple[int, frozenset[str] | None]:
+    """Return (first seq the chunk covers, the variable's fields that may have changed in it, None if any may have).
+
+    Raises:
+        CorruptLog: The bytes are not what was written for this place.
+    """
+    first, (rules, groups) = _content(posting, _touches)
+    return first, fields_of(groups, variable) if rules == RULES else None
+
+
+def _content(posting: Posting, decoder: msgspec.msgpack.Decoder[T]) -> tuple[int, T]:
     try:
         first, flag, size, crc, stored = _decoder.decode(posting.data)
         if crc != _checksum(posting.variable, posting.last_seq, first, size, flag, stored):
             raise CorruptLog(
                 f"cannot read the index of variable {posting.variable}: its checksum does not match"
             )
-        before = first
-        seqs: list[int] = []
-        for delta in _numbers.decode(decompress(flag, stored, size)):
-            before += delta
-            seqs.append(before)
+        return first, decoder.decode(decompress(flag, stored, size))
     except (*DECODE_ERRORS, struct.error) as error:  # the latter for numbers no writer ever wrote
         raise CorruptLog(f"cannot read the index of variable {posting.variable}: {error}") from error
-    return first, seqs
 
 
 def chunks(backend: Backend, run: int, first: int) -> list[Chunk]:

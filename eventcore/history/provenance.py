@@ -35,6 +35,7 @@ from eventcore.history.nodes import (
 from eventcore.history.population import BOOKKEEPING, score_names
 from eventcore.history.positions import heads_of
 from eventcore.history.state import PREDICTIONS
+from eventcore.history.touching import BY_KIND
 from eventcore.history.trail import Marks
 
 LISTS = ("seed_candidates", "candidates", "best_candidates", "history")
@@ -346,39 +347,23 @@ COPYING = (
 """Events that carry whole candidates about: with one of them in a stretch, every field of it matters."""
 
 
-def touched(event: e.Event) -> frozenset[str] | None:
-    """Return the fields an event may change, None for all of them."""
-    if isinstance(event, e.VariableUpdated):
-        return frozenset(event.payload)
-    if isinstance(event, (e.ValuePatched, e.EditedFromOutside)) and event.path:
-        return frozenset((str(event.path[0]),))
-    if isinstance(event, e.FieldRead):
-        return frozenset()
-    return _TOUCHED.get(type(event))
-
-
-_TOUCHED: dict[type[e.Event], frozenset[str]] = {
-    e.TrainabilityChanged: frozenset(),
-    e.EffectStarted: frozenset(),
-    e.PredictionAppended: frozenset((PREDICTIONS,)),
-    e.RewardsAttributed: frozenset((PREDICTIONS, "nb_visit", "cumulative_reward")),
-    e.PredictionsArchived: frozenset((PREDICTIONS, "predictions")),
-    e.PredictionsClosed: frozenset((PREDICTIONS,)),
-    e.PredictionsCleared: frozenset(("predictions", "candidates")),
-}
-
-
 _NAMING = (e.VariableDeclared, e.VariableUpdated, e.VariableAssigned, e.ValuePatched, e.EditedFromOutside)
 """Events that have in them the names of the fields they put somewhere; to take a field away, some need not name it."""
 
 
-def marks(fields: frozenset[str]) -> Marks:
-    """Return what every event that may put something into one of the fields has: a name in it, or a head."""
+def marks(fields: frozenset[str] | None) -> Marks:
+    """Return what every event has that may put something into one of the fields: a name in it, or a head.
+
+    Args:
+        fields: Names of the fields, None for any.
+    """
+    if fields is None:
+        return Marks(None, (b"",), frozenset())
     heads: list[bytes] = []
     for kind in e.KINDS.values():
         if "variable" not in kind.__struct_fields__ or kind in _NAMING or kind is e.FieldRead:
             continue
-        names = None if kind in COPYING else _TOUCHED.get(kind)
+        names = None if kind in COPYING else BY_KIND.get(kind)
         if names is None or not fields.isdisjoint(names):
             heads += heads_of(kind)
-    return Marks(tuple(name.encode() for name in fields), frozenset(heads))
+    return Marks(fields, tuple(name.encode() for name in fields), frozenset(heads))

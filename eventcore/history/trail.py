@@ -4,27 +4,48 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import msgspec
 
+from eventcore.errors import CorruptLog
 from eventcore.history import codec, index
 from eventcore.history import events as e
-from eventcore.history.reading import MAX_SEQ, Reader
+from eventcore.history.backend import Posting
+from eventcore.history.reading import MAX_SEQ, Reader, Segment
 
 _HEAD = itemgetter(slice(0, 2))
+_FIRST, _LAST = attrgetter("first"), attrgetter("last")
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """What the bytes of events may have.
+    """What events may have that change one of some fields.
 
     Attributes:
+        fields: Names of the fields, None for any.
         names: Bytes anywhere in an event.
         heads: First two bytes of an event: the head of its array and its tag.
     """
 
+    fields: frozenset[str] | None
     names: tuple[bytes, ...]
     heads: frozenset[bytes]
+
+
+class _Chunk(msgspec.Struct, frozen=True):
+    """A chunk of the index, for one variable.
+
+    Attributes:
+        first: First seq it covers.
+        last: Last seq it covers.
+        seqs: Of the variable's events; None where they must be looked for.
+        touches: The record of the fields that may have changed in it, if there is one.
+    """
+
+    first: int
+    last: int
+    seqs: list[int] | None
+    touches: Posting | None = None
 
 
 class Trail:
@@ -40,21 +61,19 @@ class Trail:
     def __init__(self, reader: Reader, number: int) -> None:
         self._reader = reader
         self._number = number
-        self._indexed: dict[int, list[tuple[int, int, list[int] | None]]] = {}
+        self._indexed: dict[int, list[_Chunk]] = {}
 
     def events(self, first: int, last: int) -> list[tuple[int, e.Event]]:
         """Return (seq, event) from `first` to `last`, oldest first."""
         found: list[tuple[int, e.Event]] = []
         for part in self._reader.segments(first, last):
             at = part.first
-            for low, high, seqs in self._chunks(part.run):
-                if high < at or low > part.last:
-                    continue
-                stop = min(high, part.last)
-                if seqs is None:
+            for chunk in self._overlapping(part):
+                stop = min(chunk.last, part.last)
+                if chunk.seqs is None:
                     found += self._scanned(at, stop)
                 else:
-                    found += self._reader.events_at(seqs[bisect_left(seqs, at) : bisect_right(seqs, stop)])
+                    found += self._reader.events_at(_between(chunk.seqs, at, stop))
                 at = stop + 1
             found += self._scanned(at, part.last)
         return found
@@ -72,29 +91,46 @@ class Trail:
             return any(matters(event) for _, event in self.events(first, last))
         for part in self._reader.segments(first, last):
             at = part.first
-            for low, high, seqs in [*self._chunks(part.run), (at, part.last, None)]:
-                stop = min(high, part.last)
-                if high < at or low > stop or at > stop:
+            for chunk in [*self._overlapping(part), _Chunk(part.first, part.last, None)]:
+                start, at = at, min(chunk.last, part.last) + 1
+                if start >= at or self._passes_over(chunk, marks.fields):
                     continue
-                mine = None if seqs is None else seqs[bisect_left(seqs, at) : bisect_right(seqs, stop)]
-                at, start = stop + 1, at
+                mine = None if chunk.seqs is None else _between(chunk.seqs, start, at - 1)
                 if mine is None or mine:
-                    wanted = _Marked(self._number, mine, (mine[0], mine[-1]) if mine else (start, stop))
+                    wanted = _Marked(self._number, mine, (mine[0], mine[-1]) if mine else (start, at - 1))
                     if any(matters(event) for event in wanted.events(self._reader, marks)):
                         return True
         return False
 
-    def _chunks(self, run: int) -> list[tuple[int, int, list[int] | None]]:
-        """Return (first seq, last seq, the variable's seqs) of a run's chunks; None where they must be looked for."""
+    def _passes_over(self, chunk: _Chunk, fields: frozenset[str] | None) -> bool:
+        """Whether a chunk's record says that none of the fields changed in it; without a good one, any may have."""
+        if chunk.touches is None or fields is None or not chunk.seqs:
+            return False
+        try:
+            first, touched = index.touched(chunk.touches, self._number)
+        except CorruptLog:
+            return False
+        return first == chunk.first and touched is not None and fields.isdisjoint(touched)
+
+    def _overlapping(self, part: Segment) -> list[_Chunk]:
+        """Return the chunks that hold something of a segment, oldest first."""
+        chunks = self._chunks(part.run)
+        return chunks[
+            bisect_left(chunks, part.first, key=_LAST) : bisect_right(chunks, part.last, key=_FIRST)
+        ]
+
+    def _chunks(self, run: int) -> list[_Chunk]:
         if run not in self._indexed:
             backend = self._reader.backend
             seqs = index.seqs_of(backend, run, self._number)
+            touches = {posting.last_seq: posting for posting in backend.postings(run, index.TOUCHES)}
             own_first = next(part.first for part in self._reader.segments(1, MAX_SEQ) if part.run == run)
             self._indexed[run] = [
-                (
+                _Chunk(
                     chunk.first,
                     chunk.last,
                     seqs.get(chunk.last, None if self._number in chunk.variables else []),
+                    touches.get(chunk.last),
                 )
                 for chunk in index.chunks(backend, run, own_first)
             ]
@@ -139,4 +175,8 @@ class _Marked:
     def _within(self, first: int, last: int) -> Sequence[int]:
         if self._seqs is None:
             return range(max(first, self._first), min(last, self._last) + 1)
-        return self._seqs[bisect_left(self._seqs, first) : bisect_right(self._seqs, last)]
+        return _between(self._seqs, first, last)
+
+
+def _between(seqs: list[int], first: int, last: int) -> list[int]:
+    return seqs[bisect_left(seqs, first) : bisect_right(seqs, last)]
