@@ -96,6 +96,7 @@ class Stream:
     digest = ""
 
     def __init__(self, given: Any, steps: int | None) -> None:
+        self._given_out = 0
         self._make: Callable[[], Iterable[Any]] | None = cast("Any", given) if callable(given) else None
         self._given: Any = given
         self._steps = steps
@@ -109,6 +110,18 @@ class Stream:
         batch = next(opened, None)
         self._ahead = opened if batch is None else chain([batch], opened)
         return [] if batch is None else batch[:count]
+
+    def of_use(self) -> str:
+        """Say what to pass instead when there are no batches for an epoch."""
+        if self._make is not None or iter(self._given) is not self._given:
+            return "pass a function or a dataset that gives (x_batch, y_batch) in every epoch"
+        if self._steps is None or not self._given_out:
+            return "a generator can be read once: pass a fresh one, a function that makes one, or a list"
+        return (
+            f"the generator ended after {self._given_out} batches, and each epoch goes on where the one before "
+            f"stopped, for steps_per_epoch={self._steps} of them; omit steps_per_epoch to train every epoch on all of "
+            "them, pass fewer epochs or a smaller steps_per_epoch, or a function that makes a generator"
+        )
 
     def _opened(self) -> Iterator[list[Example]]:
         """Begin to read the source, or go on where `first` stopped."""
@@ -145,6 +158,7 @@ class Stream:
             batch = next(iterator, None)
             if batch is None:
                 return
+            self._given_out += 1
             yield batch
 
     @staticmethod

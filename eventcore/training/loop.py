@@ -246,7 +246,8 @@ class Fit:
             count += 1
             yield batch
         if count == 0:
-            raise InvalidValue(f"cannot train epoch {epoch}: the data gave no examples")
+            of_use = f"; {self.source.of_use()}" if isinstance(self.source, Stream) else ""
+            raise InvalidValue(f"cannot train epoch {epoch}: the data gave no examples{of_use}")
 
     async def _validate(self, epoch: int) -> dict[str, float]:
         """Score the most promising combination on the whole validation set."""

@@ -142,6 +142,33 @@ def test_an_endless_generator_goes_on_where_it_was_with_steps_per_epoch() -> Non
     assert sizes_of(endless(), 2, steps_per_epoch=2) == [1, 2, 3, 1]
 
 
+def test_a_generator_that_ends_before_the_last_epoch_is_refused_saying_what_to_pass() -> None:
+    with pytest.raises(InvalidValue) as caught:
+        sizes_of(batches_of(4), 3, steps_per_epoch=2)
+    words = str(caught.value)
+    assert words.startswith(
+        "cannot train epoch 2: the data gave no examples; the generator ended after 4 batches"
+    )
+    assert "steps_per_epoch=2" in words and "omit steps_per_epoch" in words
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "words"),
+    [
+        (
+            iter(()),
+            None,
+            "a generator can be read once: pass a fresh one, a function that makes one, or a list",
+        ),
+        (iter(()), 2, "a generator can be read once"),
+        (lambda: iter(()), None, "pass a function or a dataset that gives"),
+    ],
+)
+def test_data_that_give_nothing_are_refused_saying_what_to_pass(given: Any, steps: Any, words: str) -> None:
+    with pytest.raises(InvalidValue, match=words):
+        sizes_of(given, 1, steps_per_epoch=steps)
+
+
 def test_no_epochs_is_an_empty_history() -> None:
     assert fitted(program_of(Speaker(name="s")), epochs=0) == {}
 
