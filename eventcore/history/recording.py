@@ -202,7 +202,6 @@ class RecordingRun(RunReader):
             except RuntimeError:
                 pass  # an interrupt came before this thread had the lock
             raise
-            raise
         log.lock.release()
         if count % BLOCK_EVENTS == BLOCK_EVENTS - 1 or size > SMALL:
             log.urge()
@@ -237,7 +236,6 @@ class RecordingRun(RunReader):
                 log.lock.release()
             except RuntimeError:
                 pass  # an interrupt came before this thread had the lock
-            raise
             raise
         log.lock.release()
         if count % BLOCK_EVENTS == BLOCK_EVENTS - 1:

@@ -8,22 +8,12 @@ from pathlib import Path
 import pytest
 
 import eventcore as ec
-from eventcore.examples import hints
 from tests.cli.stores import call, call_json, command, environment, make_store
-from tests.examples.test_hints import play
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return make_store(tmp_path / "runs.lmdb")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("trained") / "runs.lmdb"
-    with ec.open(path) as store, store.run("hints", seed=7):
-        ec.wait(hints.train(play, verbose=0))
-    return path
 
 
 def test_words_are_printed_with_their_events(store: Path) -> None:

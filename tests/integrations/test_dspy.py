@@ -18,6 +18,7 @@ import pytest
 import eventcore as ec
 from eventcore.errors import BudgetExceeded, Diverged, InvalidValue
 from eventcore.testing.model_server import ModelServer, refuse, say
+from tests.integrations.place import Place
 from tests.language_models.samples import QUIET
 
 pytest.importorskip("dspy", reason="DSPy is not installed: pip install 'eventcore[dspy]'")
@@ -71,11 +72,8 @@ def model(fake: Fake) -> Any:
     return LM(made("toy/fake", engine=fake, async_engine=AsyncFake(fake), temperature=0.5, num_retries=0))
 
 
-class Place:
-    """Runs the same script in the same run, each time like a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = folder / "runs.lmdb"
+class DspyPlace(Place):
+    """Runs a script of DSPy there."""
 
     def go(self, script: Any, fake: Fake | None = None, **options: Any) -> tuple[Any, Fake]:
         fake = fake or Fake()
@@ -87,25 +85,17 @@ class Place:
         ):
             return script(lm), fake
 
-    def events(self, *kinds: str) -> list[Any]:
-        with ec.open(self.url, read_only=True) as store:
-            return [record.event for record in store["prompts"].events() if record.kind in kinds]
-
-    def state(self) -> ec.State:
-        with ec.open(self.url, read_only=True) as store:
-            return store["prompts"].state
-
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    yield Place(tmp_path)
+def place(tmp_path: Path) -> Iterator[DspyPlace]:
+    yield DspyPlace(tmp_path)
     ec.clear_session()
 
 
 # --- a model --------------------------------------------------------------------------------------
 
 
-def test_a_call_is_an_effect_and_answers_again_without_a_call(place: Place) -> None:
+def test_a_call_is_an_effect_and_answers_again_without_a_call(place: DspyPlace) -> None:
     def script(lm: Any) -> Any:
         return [dspy.Predict("question -> answer")(question="how?").answer, lm("hello"), lm("hello")]
 
@@ -120,7 +110,7 @@ def test_a_call_is_an_effect_and_answers_again_without_a_call(place: Place) -> N
     assert all(event.model == "fake-1" and event.input_tokens and event.output_tokens for event in answered)
 
 
-def test_history_and_usage_know_each_call_once(place: Place) -> None:
+def test_history_and_usage_know_each_call_once(place: DspyPlace) -> None:
     def script(lm: Any) -> Any:
         with dspy.track_usage() as tracker:
             lm("hello")
@@ -137,7 +127,7 @@ def test_history_and_usage_know_each_call_once(place: Place) -> None:
     assert again == first
 
 
-def test_copies_ask_the_same_recorded_model(place: Place) -> None:
+def test_copies_ask_the_same_recorded_model(place: DspyPlace) -> None:
     def script(lm: Any) -> Any:
         program = dspy.Predict("question -> answer")
         program.set_lm(lm.copy(temperature=0.9, rollout_id=3))
@@ -150,7 +140,7 @@ def test_copies_ask_the_same_recorded_model(place: Place) -> None:
     assert place.events("EffectStarted")[0].request["config"]["temperature"] == 0.9
 
 
-def test_calls_at_once_in_a_loop_come_back_in_the_same_order(place: Place) -> None:
+def test_calls_at_once_in_a_loop_come_back_in_the_same_order(place: DspyPlace) -> None:
     arrived: list[str] = []
 
     def script(lm: Any) -> Any:
@@ -179,7 +169,7 @@ def test_calls_at_once_in_a_loop_come_back_in_the_same_order(place: Place) -> No
         ValueError("broken"),
     ],
 )
-def test_an_error_is_of_the_same_kind_when_it_is_recorded(place: Place, error: Exception) -> None:
+def test_an_error_is_of_the_same_kind_when_it_is_recorded(place: DspyPlace, error: Exception) -> None:
     def script(lm: Any) -> Any:
         with pytest.raises(Exception) as caught:
             lm("hello")
@@ -193,7 +183,7 @@ def test_an_error_is_of_the_same_kind_when_it_is_recorded(place: Place, error: E
 
 
 @pytest.mark.slow
-def test_a_model_given_by_its_name_is_called_over_http_and_its_cost_recorded(place: Place) -> None:
+def test_a_model_given_by_its_name_is_called_over_http_and_its_cost_recorded(place: DspyPlace) -> None:
     with ModelServer() as server:
         server.script(refuse(429, retry_after=0), say("[[ ## answer ## ]]\n42"))
 
@@ -231,7 +221,9 @@ def searched(**options: Any) -> Any:
     ).dump_state()  # fmt: skip
 
 
-def test_every_program_that_is_evaluated_is_a_candidate_and_the_compiled_one_is_held(place: Place) -> None:
+def test_every_program_that_is_evaluated_is_a_candidate_and_the_compiled_one_is_held(
+    place: DspyPlace,
+) -> None:
     first, fake = place.go(lambda lm: searched())
     again, idle = place.go(lambda lm: searched())
     assert again == first
@@ -247,7 +239,9 @@ def test_every_program_that_is_evaluated_is_a_candidate_and_the_compiled_one_is_
     assert declared.trainable
 
 
-def test_global_generators_start_from_the_runs_seed_and_are_put_back(place: Place, tmp_path: Path) -> None:
+def test_global_generators_start_from_the_runs_seed_and_are_put_back(
+    place: DspyPlace, tmp_path: Path
+) -> None:
     import numpy
 
     def script(lm: Any) -> Any:
@@ -274,7 +268,7 @@ def test_global_generators_start_from_the_runs_seed_and_are_put_back(place: Plac
         assert script(None) != first
 
 
-def test_a_call_in_a_thread_of_dspys_own_is_refused(place: Place) -> None:
+def test_a_call_in_a_thread_of_dspys_own_is_refused(place: DspyPlace) -> None:
     def script(lm: Any) -> Any:
         evaluate = dspy.Evaluate(devset=TRAIN, metric=metric, num_threads=2)
 
@@ -289,8 +283,8 @@ def test_a_call_in_a_thread_of_dspys_own_is_refused(place: Place) -> None:
         place.go(script)
 
 
-def test_errors_of_the_run_pass_dspy_and_arrive_as_themselves(place: Place, tmp_path: Path) -> None:
-    alone = Place(tmp_path / "alone")
+def test_errors_of_the_run_pass_dspy_and_arrive_as_themselves(place: DspyPlace, tmp_path: Path) -> None:
+    alone = DspyPlace(tmp_path / "alone")
     alone.url.parent.mkdir()
     whole, calls = alone.go(lambda lm: searched())
     made = 0

@@ -20,6 +20,7 @@ from gepa.core.adapter import EvaluationBatch
 from eventcore.integrations.gepa import optimize
 from eventcore.testing.model_server import ModelServer, Request
 from tests.integrations import campaign
+from tests.integrations.place import Place
 from tests.language_models.samples import QUIET
 
 pytestmark = QUIET
@@ -69,11 +70,8 @@ def settings(models: Models, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Place:
-    """Runs the same script in the same run, each time like a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = folder / "runs.lmdb"
+class GepaPlace(Place):
+    """Runs GEPA there."""
 
     def go(
         self, more: dict[str, Any] | None = None, budget: Any = None, **options: Any
@@ -83,18 +81,10 @@ class Place:
         with ec.open(self.url) as store, store.run("prompts", seed=7, resume=True, budget=budget):
             return optimize(**given, **options), models
 
-    def events(self, *kinds: str) -> list[Any]:
-        with ec.open(self.url, read_only=True) as store:
-            return [record.event for record in store["prompts"].events() if record.kind in kinds]
-
-    def state(self) -> ec.State:
-        with ec.open(self.url, read_only=True) as store:
-            return store["prompts"].state
-
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    yield Place(tmp_path)
+def place(tmp_path: Path) -> Iterator[GepaPlace]:
+    yield GepaPlace(tmp_path)
     ec.clear_session()
 
 
@@ -105,7 +95,7 @@ def outcome(result: Any) -> Any:
 # --- the same again -----------------------------------------------------------------------------
 
 
-def test_run_again_it_ends_alike_and_no_model_is_called(place: Place) -> None:
+def test_run_again_it_ends_alike_and_no_model_is_called(place: GepaPlace) -> None:
     first, models = place.go()
     assert models.asked and models.reflected and models.judged
     digest = place.state().digest
@@ -118,7 +108,7 @@ def test_run_again_it_ends_alike_and_no_model_is_called(place: Place) -> None:
     assert {event.kind for event in started} == {"gepa.task_lm", "gepa.reflection_lm", "gepa.evaluator"}
 
 
-def test_gepas_seed_comes_from_the_runs(place: Place, tmp_path: Path) -> None:
+def test_gepas_seed_comes_from_the_runs(place: GepaPlace, tmp_path: Path) -> None:
     seeds: list[int] = []
 
     class Told:
@@ -134,11 +124,11 @@ def test_gepas_seed_comes_from_the_runs(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_larger_number_of_metric_calls_goes_on_where_the_run_was_stopped(
-    place: Place, tmp_path: Path
+    place: GepaPlace, tmp_path: Path
 ) -> None:
     stopped, before = place.go({"max_metric_calls": 20})
     longer, after = place.go()
-    other = Place(tmp_path / "other")
+    other = GepaPlace(tmp_path / "other")
     other.url.parent.mkdir()
     alone, all_calls = other.go()
     assert outcome(longer) == outcome(alone) != outcome(stopped)
@@ -146,8 +136,10 @@ def test_a_larger_number_of_metric_calls_goes_on_where_the_run_was_stopped(
     assert place.state().digest == other.state().digest
 
 
-def test_a_spent_budget_arrives_as_itself_though_gepa_catches_errors(place: Place, tmp_path: Path) -> None:
-    alone = Place(tmp_path / "alone")
+def test_a_spent_budget_arrives_as_itself_though_gepa_catches_errors(
+    place: GepaPlace, tmp_path: Path
+) -> None:
+    alone = GepaPlace(tmp_path / "alone")
     alone.url.parent.mkdir()
     whole, calls = alone.go()
     made = 0
@@ -165,13 +157,13 @@ def test_a_spent_budget_arrives_as_itself_though_gepa_catches_errors(place: Plac
     assert made + models.made == calls.made
 
 
-def test_another_script_stops_at_its_first_divergence_as_such(place: Place) -> None:
+def test_another_script_stops_at_its_first_divergence_as_such(place: GepaPlace) -> None:
     place.go()
     with pytest.raises(Diverged, match="eventcore fork"):
         place.go({"trainset": EXAMPLES[1:]}, raise_on_exception=False)
 
 
-def test_a_reflection_that_fails_fails_again_without_a_call(place: Place) -> None:
+def test_a_reflection_that_fails_fails_again_without_a_call(place: GepaPlace) -> None:
     def failing(prompt: Any) -> str:
         raise ConnectionError("nobody there")
 
@@ -185,7 +177,7 @@ def test_a_reflection_that_fails_fails_again_without_a_call(place: Place) -> Non
 # --- candidates ---------------------------------------------------------------------------------
 
 
-def test_every_candidate_is_an_event_and_the_best_is_what_the_variable_holds(place: Place) -> None:
+def test_every_candidate_is_an_event_and_the_best_is_what_the_variable_holds(place: GepaPlace) -> None:
     result, models = place.go()
     proposed, added = place.events("CandidateProposed"), place.events("CandidateAdded")
     assert len(proposed) == models.reflected  # rejected ones too
@@ -199,7 +191,7 @@ def test_every_candidate_is_an_event_and_the_best_is_what_the_variable_holds(pla
     assert declared.value["texts"] == SEED
 
 
-def test_an_iteration_is_an_epoch_and_cost_is_told_by_it_and_by_candidate(place: Place) -> None:
+def test_an_iteration_is_an_epoch_and_cost_is_told_by_it_and_by_candidate(place: GepaPlace) -> None:
     result, models = place.go()
     began, ended = place.events("EpochBegan"), place.events("EpochEnded")
     assert [event.epoch for event in began] == [event.epoch for event in ended] == list(range(len(began)))
@@ -212,7 +204,7 @@ def test_an_iteration_is_an_epoch_and_cost_is_told_by_it_and_by_candidate(place:
     assert len(by_candidate) > len(place.events("CandidateProposed"))
 
 
-def test_a_proposal_names_the_events_its_parents_were_added_by(place: Place) -> None:
+def test_a_proposal_names_the_events_its_parents_were_added_by(place: GepaPlace) -> None:
     place.go()
     with ec.open(place.url, read_only=True) as store:
         texts: dict[str, Any] = {}
@@ -272,7 +264,7 @@ def with_adapter(adapter: Any, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", [Adapter, Batching])
 @pytest.mark.parametrize("record", ["batches", "examples"])
-def test_evaluations_of_an_adapter_are_effects(place: Place, kind: type[Adapter], record: str) -> None:
+def test_evaluations_of_an_adapter_are_effects(place: GepaPlace, kind: type[Adapter], record: str) -> None:
     models = Models()
     adapter = kind(models.task)
     first, _ = place.go(with_adapter(adapter), record=record)
@@ -285,7 +277,7 @@ def test_evaluations_of_an_adapter_are_effects(place: Place, kind: type[Adapter]
 
 
 @pytest.mark.parametrize("kind", [Adapter, Batching])
-def test_an_adapter_may_make_its_calls_effects_itself(place: Place, kind: type[Adapter]) -> None:
+def test_an_adapter_may_make_its_calls_effects_itself(place: GepaPlace, kind: type[Adapter]) -> None:
     def recorded(models: Models) -> dict[str, Any]:
         task = ec.effect(name="my model")(models.task)
         reflect = ec.effect(name="my reflection")(models.reflect)
@@ -302,13 +294,13 @@ def test_an_adapter_may_make_its_calls_effects_itself(place: Place, kind: type[A
     assert idle.made == 0
 
 
-def test_a_trajectory_that_is_no_json_is_refused_with_what_would_work(place: Place) -> None:
+def test_a_trajectory_that_is_no_json_is_refused_with_what_would_work(place: GepaPlace) -> None:
     with pytest.raises(SchemaMismatch, match='record="calls"'):
         place.go(with_adapter(Adapter(Models().task, trace=lambda answer: {answer})))
 
 
 @pytest.mark.parametrize("owner", ["adapter", "argument"])
-def test_a_proposer_of_ones_own_is_an_effect(place: Place, owner: str) -> None:
+def test_a_proposer_of_ones_own_is_an_effect(place: GepaPlace, owner: str) -> None:
     proposed: list[Any] = []
 
     def propose(candidate: Any, reflective_dataset: Any, components_to_update: list[str]) -> dict[str, str]:
@@ -331,7 +323,7 @@ def test_a_proposer_of_ones_own_is_an_effect(place: Place, owner: str) -> None:
 
 @pytest.mark.slow
 def test_models_given_by_their_names_are_called_at_once_with_tokens_and_cost(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: GepaPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(request: Request) -> str:
         asked = str(request.body["messages"])
@@ -358,7 +350,7 @@ def test_models_given_by_their_names_are_called_at_once_with_tokens_and_cost(
     assert "sk-" not in str(place.events("EffectStarted", "RunStarted"))
 
 
-def test_what_reflection_has_cost_counts_when_it_is_run_again(place: Place) -> None:
+def test_what_reflection_has_cost_counts_when_it_is_run_again(place: GepaPlace) -> None:
     class Paid:
         total_cost = 0.0
         called = 0
@@ -377,14 +369,14 @@ def test_what_reflection_has_cost_counts_when_it_is_run_again(place: Place) -> N
 # --- bad input, and what is left alone -----------------------------------------------------------
 
 
-def test_gepas_own_checkpoint_and_unknown_choices_are_refused(place: Place, tmp_path: Path) -> None:
+def test_gepas_own_checkpoint_and_unknown_choices_are_refused(place: GepaPlace, tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="leave run_dir out"):
         place.go(run_dir=str(tmp_path))
     with pytest.raises(InvalidValue, match="'batches', 'examples', 'calls'"):
         place.go(record="everything")
 
 
-def test_gepa_as_it_is_installed_is_not_touched(place: Place) -> None:
+def test_gepa_as_it_is_installed_is_not_touched(place: GepaPlace) -> None:
     import gepa.api
     import gepa.proposer.merge
 
