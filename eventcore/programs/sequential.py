@@ -14,6 +14,7 @@ from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
 from eventcore.modules.node import history_of
 from eventcore.modules.ownership import variables_below
+from eventcore.modules.structure import is_schema
 from eventcore.modules.tracing import recorded
 from eventcore.programs.functional import read_outputs, written_outputs
 from eventcore.programs.graph import Graph
@@ -122,7 +123,11 @@ class Sequential(Program):
         core.input_schema = None if self._entry is None else self._entry.schema
 
     async def build(self, input_schema: Any) -> None:
-        """Pass a symbolic input through the modules and be the resulting graph."""
+        """Pass a symbolic input through the modules and be the resulting graph.
+
+        Raises:
+            InvalidValue: It has no modules, or its input is not known or not one data model.
+        """
         if not self._sequence:
             raise InvalidValue(f"cannot build '{self.name}': it has no modules. Add some first.")
         start = self._start(input_schema)
@@ -137,6 +142,11 @@ class Sequential(Program):
         if input_schema is None:
             raise InvalidValue(
                 f"cannot build '{self.name}': its input is not known. Begin with `Input(...)`, or call it on data."
+            )
+        if not is_schema(input_schema):
+            raise InvalidValue(
+                f"cannot build '{self.name}': received {len(input_schema)} inputs; a Sequential takes one data model. "
+                "Combine them first (`a + b`), or make a graph of them: `Program(inputs=[...], outputs=...)`."
             )
         return Input(schema=input_schema)
 

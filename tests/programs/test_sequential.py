@@ -32,6 +32,22 @@ def test_without_an_input_it_is_built_by_the_first_data() -> None:
         ec.wait(program(Number(number=1)))
 
 
+@pytest.mark.parametrize(
+    ("args", "count"),
+    [
+        ((Number(number=1), Number(number=2)), 2),
+        (([Number(number=1), Number(number=2), Number(number=3)],), 3),
+        (({"a": Number(number=1)},), 1),
+    ],
+)
+def test_without_an_input_several_inputs_are_refused_saying_what_would_work(args: Any, count: int) -> None:
+    program = sequence(Add(1, name="a"), name="two")
+    with pytest.raises(InvalidValue, match=rf"cannot build 'two': received {count} inputs.*`a \+ b`"):
+        ec.wait(program(*args))
+    assert not program.built
+    assert ec.wait(program(Number(number=1))).get("number") == 2
+
+
 def test_with_an_input_a_plain_dict_will_do_at_once() -> None:
     program = sequence(ec.Input(data_model=Name), Greet())
     assert ec.wait(program({"name": "Ada"})).get("greeting") == "[friendly] hello Ada"
