@@ -112,11 +112,16 @@ def set_state_tree(program: Any, tree: JsonDict, origin: str = "a state tree") -
 
 
 def _leaves(branch: Any, prefix: str, have: dict[str, Variable]) -> Iterator[tuple[str, Any]]:
-    """Yield (path, value): a known path is a variable, another one is gone into as far as known ones lie below."""
+    """Yield (path, value): a known path is a variable, another one is gone into while names of variables may follow.
+
+    A tree does not say where paths end and values begin. Off the known paths, what holds nothing but filled dicts
+    is taken for a scope, so that what is unexpected is told by its whole path.
+    """
     if prefix in have or not isinstance(branch, dict):
         yield prefix, branch
         return
-    if prefix and not any(path.startswith(prefix + "/") for path in have):
+    scope = bool(branch) and all(isinstance(inner, dict) and inner for inner in branch.values())
+    if prefix and not scope and not any(path.startswith(prefix + "/") for path in have):
         yield prefix, branch
         return
     for step, inner in branch.items():

@@ -88,7 +88,7 @@ def test_missing_unexpected_and_unfit_values_are_listed_and_nothing_is_changed(r
     with pytest.raises(ConfigMismatch, match="Nothing was changed") as caught:
         set_state_tree(program, bad)
     assert caught.value.missing == ("greeter_greet/stats",)
-    assert set(caught.value.unexpected) == {"greeter_greet/statistics", "other"}
+    assert set(caught.value.unexpected) == {"greeter_greet/statistics", "other/deep/er"}
     assert "persona" in str(caught.value)
     assert (values(program), run.head) == (before, head)
 
@@ -118,7 +118,9 @@ def test_variables_of_another_program_do_not_fit(tmp_path: Path) -> None:
     used(graph("other")).save_variables(tmp_path / "p.variables.json")
     program = used(graph())
     before = values(program)
-    with pytest.raises(ConfigMismatch, match=r"missing.*unexpected"):
+    with pytest.raises(ConfigMismatch, match=r"missing.*unexpected") as caught:
         program.load_variables(tmp_path / "p.variables.json")
+    assert set(caught.value.missing) == {"greeter_greet/persona_greeter_greet", "greeter_greet/stats"}
+    assert set(caught.value.unexpected) == {"other_greet/persona_other_greet", "other_greet/stats"}
     assert values(program) == before
     assert ec.wait(program(Name(name="Ada"))).get("greeting") == "[pirate] hello Ada"
