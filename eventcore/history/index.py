@@ -20,7 +20,7 @@ from eventcore.errors import CorruptLog
 from eventcore.history.backend import Backend, Posting
 from eventcore.history.codec import DECODE_ERRORS, compressor, decompress
 from eventcore.history.events import Event, StateRestored
-from eventcore.history.touching import RULES, Groups, Touches, fields_of
+from eventcore.history.touching import RULES, Groups, Touches
 
 CHUNK = 4096
 """Events a chunk of postings covers, at least."""
@@ -58,6 +58,11 @@ class Chunk(msgspec.Struct, frozen=True):
     variables: frozenset[int]
 
 
+def concerned(event: Event) -> int | None:
+    """Return the number under which an event stands in the index, None for one that concerns no variable."""
+    return EVERY if type(event) is StateRestored else getattr(event, "variable", None)
+
+
 class Indexer:
     """Collects the seqs of each variable until a chunk is full."""
 
@@ -73,10 +78,7 @@ class Indexer:
         try:
             variables: list[int | None] = [event.variable for event in events]  # type: ignore[attr-defined]
         except AttributeError:  # some concern none; to ask each is slower
-            variables = [
-                EVERY if type(event) is StateRestored else getattr(event, "variable", None)
-                for event in events
-            ]
+            variables = list(map(concerned, events))
         self._touches.feed(variables, events)
         only = variables[0] if variables else None
         if only is not None and variables.count(only) == len(variables):
@@ -140,14 +142,14 @@ def unpack(posting: Posting) -> tuple[int, list[int]]:
     return first, seqs
 
 
-def touched(posting: Posting, variable: int) -> tuple[int, frozenset[str] | None]:
-    """Return (first seq the chunk covers, the variable's fields that may have changed in it, None if any may have).
+def touches(posting: Posting) -> tuple[int, Groups | None]:
+    """Return (first seq the chunk covers, which fields may have changed in it, None if that cannot be told).
 
     Raises:
         CorruptLog: The bytes are not what was written for this place.
     """
     first, (rules, groups) = _content(posting, _touches)
-    return first, fields_of(groups, variable) if rules == RULES else None
+    return first, groups if rules == RULES else None
 
 
 def _content(posting: Posting, decoder: msgspec.msgpack.Decoder[T]) -> tuple[int, T]:

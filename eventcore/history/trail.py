@@ -13,6 +13,7 @@ from eventcore.history import codec, index
 from eventcore.history import events as e
 from eventcore.history.backend import Posting
 from eventcore.history.reading import MAX_SEQ, Reader, Segment
+from eventcore.history.touching import fields_of
 
 _HEAD = itemgetter(slice(0, 2))
 _FIRST, _LAST = attrgetter("first"), attrgetter("last")
@@ -107,9 +108,10 @@ class Trail:
         if chunk.touches is None or fields is None or not chunk.seqs:
             return False
         try:
-            first, touched = index.touched(chunk.touches, self._number)
+            first, groups = index.touches(chunk.touches)
         except CorruptLog:
             return False
+        touched = fields_of(groups or [], self._number)
         return first == chunk.first and touched is not None and fields.isdisjoint(touched)
 
     def _overlapping(self, part: Segment) -> list[_Chunk]:

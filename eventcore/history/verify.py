@@ -9,10 +9,12 @@ import msgspec
 
 from eventcore.errors import CorruptLog, EventcoreError
 from eventcore.history import index
-from eventcore.history.backend import Backend, RunRow
+from eventcore.history.backend import Backend, Posting, RunRow
+from eventcore.history.events import Event
 from eventcore.history.reading import Reader
 from eventcore.history.snapshots import unpack
 from eventcore.history.state import State, fold
+from eventcore.history.touching import Touches
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -47,6 +49,7 @@ def _check(reader: Reader, row: RunRow) -> Iterator[tuple[int, str]]:
     state = State() if first == 1 else reader.nearest_snapshot(row.head)[1]
     position = first - 1 if first == 1 else reader.nearest_snapshot(row.head)[0] - 1
     seqs: dict[int, list[int]] = {}
+    touches = _Touches(index.chunks(reader.backend, row.id, row.forked_at + 1))
     try:
         for low, events in reader.chunks(position + 1, row.head):
             start = 0
@@ -57,9 +60,10 @@ def _check(reader: Reader, row: RunRow) -> Iterator[tuple[int, str]]:
                 start = stop
             fold(state, events[start:], low + start)
             for seq, event in enumerate(events, low):
-                variable: int | None = getattr(event, "variable", None)
+                variable = index.concerned(event)
                 if variable is not None and seq > row.forked_at:
                     seqs.setdefault(variable, []).append(seq)
+            touches.feed(low, events)
             position = low + len(events) - 1
     except EventcoreError as error:
         yield getattr(error, "seq", 0) or position + 1, str(error)
@@ -68,6 +72,7 @@ def _check(reader: Reader, row: RunRow) -> Iterator[tuple[int, str]]:
         yield seq, f"a snapshot stands at seq {seq}, beyond the head {row.head}"
     if first == 1:
         yield from _check_index(reader, row, seqs)
+        yield from touches.check(reader.backend, row.id)
 
 
 def _check_snapshot(reader: Reader, seq: int, state: State) -> Iterator[tuple[int, str]]:
@@ -108,3 +113,45 @@ def _check_index(reader: Reader, row: RunRow, seqs: dict[int, list[int]]) -> Ite
                     f"the index of variable {variable} is damaged between seq {chunk.first} and {chunk.last}; "
                     "the log itself is not affected",
                 )
+
+
+class _Touches:
+    """Compares what the index says of fields that may have changed with the events themselves."""
+
+    def __init__(self, chunks: list[index.Chunk]) -> None:
+        self._lasts = [chunk.last for chunk in chunks]
+        self._firsts = [chunk.first for chunk in chunks]
+        self._met = [Touches() for _ in chunks]
+
+    def feed(self, low: int, events: list[Event]) -> None:
+        """Take note of a block's events; a chunk ends where a block ends."""
+        at = bisect_left(self._lasts, low)
+        if at < len(self._met) and low >= self._firsts[at]:
+            self._met[at].feed(list(map(index.concerned, events)), events)
+
+    def check(self, backend: Backend, run: int) -> Iterator[tuple[int, str]]:
+        """Find records that leave something out. Chunks written by an older eventcore have none."""
+        records = {posting.last_seq: posting for posting in backend.postings(run, index.TOUCHES)}
+        for first, last, met in zip(self._firsts, self._lasts, self._met, strict=True):
+            if last in records and not _covers(records[last], first, met):
+                yield (
+                    first,
+                    f"the index does not say which fields changed between seq {first} and {last}; "
+                    "the log itself is not affected",
+                )
+
+
+def _covers(record: Posting, first: int, met: Touches) -> bool:
+    try:
+        start, groups = index.touches(record)
+    except CorruptLog:
+        return False
+    if groups is None:  # by rules of another eventcore: it is not used
+        return True
+    said = {number: names for names, numbers in groups for number in numbers}
+    for names, numbers in met.groups():
+        for number in numbers:
+            told = said.get(number)  # without an entry any field may have changed
+            if told is not None and (names is None or not set(names) <= set(told)):
+                return False
+    return start == first
