@@ -4,7 +4,7 @@
 
 Every test of the conformance suite is one check, and beside them stand random histories against a model of plain
 dicts, processes that are killed, processes that race, a disk that is full, and system calls that are counted. What
-a backend cannot do (outlive its process, open twice) is found out and left out by name. Power cuts are not here.
+a backend cannot do (outlive its process, open twice) is found out and left out by name.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ import random
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -29,10 +26,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from eventcore.backends.wrappers import Faulty
 from eventcore.errors import EventcoreError
 from eventcore.history.backend import Backend
-from eventcore.history.urls import open_backend
 from eventcore.testing.backend_base import ALL, block
+from eventcore.testing.backend_breakage import BREAKAGE_CHECKS
 from eventcore.testing.backend_child import command, start
 from eventcore.testing.backend_machine import BackendMachine
+from eventcore.testing.backend_subject import PATIENCE, BackendSubject, UrlFactory, abilities, folder
 from eventcore.testing.backends import BackendConformance
 from eventcore.testing.checks import (
     BoundCheck,
@@ -45,69 +43,7 @@ from eventcore.testing.checks import (
     bound,
     run_checks,
 )
-from eventcore.testing.elsewhere import importable
 from eventcore.testing.profiles import ANY_HEALTH
-
-UrlFactory = Any
-"""f(place) -> URL, or a backend class with `open(place, **options)`. A place is a path where nothing is yet."""
-
-PATIENCE = 60.0
-"""Seconds a process may take."""
-
-
-class BackendSubject:
-    """What the checks of backends are about.
-
-    Args:
-        factory: Gives the URL of a store at a place, or is the class of the backend.
-        number: Decides what is drawn, and when processes are killed.
-    """
-
-    def __init__(self, factory: UrlFactory, number: int = 0) -> None:
-        self.factory = factory
-        self.number = number
-        self.is_class = hasattr(factory, "open")
-
-    @property
-    def name(self) -> str:
-        """What is checked, in words."""
-        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
-
-    def open(self, place: str, **options: Any) -> Backend:
-        """Open the store at a place."""
-        if self.is_class:
-            backend: Backend = self.factory.open(place, **options)
-            return backend
-        return open_backend(self.factory(place), **options)
-
-    def opener(self, place: str) -> dict[str, Any]:
-        """Return what lets another process open the store at a place.
-
-        Raises:
-            DoesNotApply: It cannot be: the store is gone with its process, or its class cannot be imported.
-        """
-        backend = self.open(place)
-        durable = backend.durable
-        backend.close()
-        if not durable:
-            raise DoesNotApply("the backend says that it is not durable")
-        if not self.is_class:
-            return {"url": self.factory(place)}
-        where = importable(self.factory)
-        if where is None:
-            raise DoesNotApply("the class cannot be imported by name, so no other process can open the store")
-        return {"module": where[0], "name": where[1], "place": place}
-
-
-@contextmanager
-def folder() -> Generator[Path]:
-    """A folder that is gone afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="eventcore-check-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
 
 # --- the conformance suite, test by test -----------------------------------------------------------
 
@@ -121,24 +57,8 @@ def _suite(subject: BackendSubject, opened: list[Faulty]) -> BackendConformance:
         return backend
 
     suite.open = open_counted  # type: ignore[method-assign]
-    suite.can_open_read_only, suite.can_open_twice = _abilities(subject)
+    suite.can_open_read_only, suite.can_open_twice = abilities(subject)
     return suite
-
-
-def _abilities(subject: BackendSubject) -> tuple[bool, bool]:
-    """Find out whether a store opens for reading only, and whether it opens twice."""
-    with folder() as path:
-        place = str(path / "store")
-        first = subject.open(place)
-        found: list[bool] = []
-        for options in ({"read_only": True}, {}):
-            try:
-                subject.open(place, **options).close()
-                found.append(True)
-            except (EventcoreError, TypeError):
-                found.append(False)
-        first.close()
-    return found[0], found[1]
 
 
 def _conformance(name: str) -> Callable[[BackendSubject, Tally], None]:
@@ -264,7 +184,7 @@ def of_two_processes_one_wins(subject: BackendSubject, tally: Tally) -> None:
     with folder() as path:
         place = str(path / "store")
         opener = subject.opener(place)
-        if not _abilities(subject)[1]:
+        if not abilities(subject)[1]:
             raise DoesNotApply("the backend cannot be opened twice")
         backend = subject.open(place)
         backend.create_run("main")
@@ -402,6 +322,7 @@ BACKEND_CHECKS: tuple[Check[BackendSubject], ...] = (
         "An append returns after the operating system was told to write it to the disk.",
         acknowledged_means_synced,
     ),
+    *BREAKAGE_CHECKS,
 )
 """Every check of backends, in order."""
 

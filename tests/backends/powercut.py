@@ -1,8 +1,8 @@
 """Cut the power of a writing process, over and over, and count what was lost: `python tests/backends/powercut.py`.
 
-A writer uses a store while every call on its files is recorded (`powercut_writer.py`, `powercut.c`). The recording is
-then cut off anywhere, some of what was not synced by then is taken away (`powercut_disk.py`), the store is opened by
-the real library and compared with what the writer was promised (`powercut_promises.py`). Says nothing about a disk
+A writer (`powercut_writer.py`) uses a store while every call on its files is recorded. The recording is then cut off
+anywhere, some of what was not synced by then is taken away (both by `eventcore.testing`), the store is opened by the
+real library and compared with what the writer was promised (`powercut_promises.py`). Says nothing about a disk
 that lies about a sync, nor about one that tears a sector.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
 import signal
@@ -28,7 +27,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from eventcore.backends import lmdb_check, lmdb_file
-from tests.backends.powercut_disk import Disk, Kind, read_trace
+from eventcore.testing.interposed import RECORDER, a_fast_folder, compiled, recorded
+from eventcore.testing.powercut_disk import Disk, Kind, read_trace
 from tests.backends.powercut_promises import STORE, Damaged, Lost, Promises, examine
 
 HERE = Path(__file__)
@@ -40,37 +40,15 @@ PROMISES = (b'["durable"', b'["created"', b'["deleted"', b'["state"', b'["copied
 # --- recording ----------------------------------------------------------------------------------------
 
 
-def compile_recorder(folder: Path) -> Path | None:
-    """Compile the library that records; None where there is no C compiler or it does not compile."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        return None
-    library = folder / "powercut.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE.with_suffix(".c")), "-ldl"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    return library if done.returncode == 0 else None
-
-
 def record(library: Path, folder: Path, backend: str, seed: int, spoilt: str = "") -> None:
     """Run a writer; `folder` gets its `trace` and, below `root`, its files."""
     root = folder / "root"
     root.mkdir(parents=True)
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": str(library),
-        "POWERCUT_ROOT": str(root),
-        "POWERCUT_TRACE": str(folder / "trace"),
-        "PYTHONPATH": str(HERE.parents[2]),
-    }
+    environment = {**recorded(library, root, folder / "trace"), "PYTHONPATH": str(HERE.parents[2])}
     writer = str(HERE.with_name("powercut_writer.py"))
     subprocess.run(
         [sys.executable, writer, f"{backend}:{root / STORE}", str(seed), spoilt], env=environment, check=True
     )
-
-
-def a_fast_folder() -> str | None:
-    """Where files cost nothing: thousands of stores are written and read once."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 # --- one power cut after another, in a process that may die of it -------------------------------------
@@ -249,8 +227,8 @@ def main() -> int:
         work(Path(folder), backend, seed, states)
         return 0
     backends = ("lmdb", "sqlite") if chosen.backend == "both" else (chosen.backend,)
-    with tempfile.TemporaryDirectory() as compiled:
-        library = compile_recorder(Path(compiled))
+    with tempfile.TemporaryDirectory() as folder:
+        library = compiled(RECORDER, Path(folder))
         if library is None:
             print("needs Linux and a C compiler", file=sys.stderr)
             return 2

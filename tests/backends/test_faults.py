@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import errno
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from eventcore.testing.interposed import FAULTS, compiled
 from tests.backends.processes import said
-
-SOURCE = Path(__file__).with_name("faults.c")
 
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The library that makes calls fail, compiled once."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("there is no C compiler")
-    library = tmp_path_factory.mktemp("shim") / "faults.so"
-    done = subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"the shim does not compile here: {done.stderr[:200]}")
+    library = compiled(FAULTS, tmp_path_factory.mktemp("shim"))
+    if library is None:
+        pytest.skip("there is no C compiler that compiles the shim")
     return str(library)
 
 

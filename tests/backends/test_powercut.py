@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.backends.powercut import campaign, compile_recorder, record
-from tests.backends.powercut_disk import SECTOR, Call, Disk, Kind, read_trace
+from eventcore.testing.interposed import RECORDER, compiled
+from eventcore.testing.powercut_disk import SECTOR, Call, Disk, Kind, read_trace
+from tests.backends.powercut import campaign, record
 
 TRIES = range(60)
 
@@ -22,7 +23,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that records, compiled once."""
     if not sys.platform.startswith("linux"):
         pytest.skip("calls are recorded on Linux only")
-    library = compile_recorder(tmp_path_factory.mktemp("recorder"))
+    library = compiled(RECORDER, tmp_path_factory.mktemp("recorder"))
     if library is None:
         pytest.skip("there is no C compiler that compiles the recorder")
     return library

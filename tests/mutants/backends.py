@@ -5,7 +5,6 @@ The durable mutants derive from `Journal`, the others from the memory backend.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -90,7 +89,7 @@ class WritesLater(Journal):
 
     def write(self, entry: list[Any]) -> None:
         """When there are enough."""
-        self.waiting += json.dumps(entry).encode() + b"\n"
+        self.waiting += self.line(entry)
         if self.waiting.count(b"\n") >= 8:
             os.write(self.paper.descriptor, self.waiting)
             self.sync()
@@ -125,7 +124,7 @@ class RaisesWhatComes(Journal):
 
     def write(self, entry: list[Any]) -> None:
         """As it comes."""
-        line = json.dumps(entry).encode() + b"\n"
+        line = self.line(entry)
         if os.write(self.paper.descriptor, line) != len(line):
             raise OSError("no room")
         self.sync()

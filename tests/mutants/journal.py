@@ -10,6 +10,7 @@ import base64
 import fcntl
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from eventcore.backends.memory import MemoryBackend
-from eventcore.errors import StorageError, StoreBusy
+from eventcore.errors import CorruptLog, StorageError, StoreBusy
 from eventcore.history.backend import Block, Posting, RunRow, StoredSnapshot
 
 
@@ -25,7 +26,10 @@ class Paper:
     """The file of one store, open in this process."""
 
     def __init__(self, place: str) -> None:
-        self.descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StorageError(f"cannot open {place}: {error}") from error
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -33,6 +37,12 @@ class Paper:
             raise StoreBusy(f"cannot open {place}: another process has it open") from error
         self.users = 0
         self.broken = False
+
+    def let_go(self) -> None:
+        """One user less; the last one closes the file."""
+        self.users -= 1
+        if self.users == 0:
+            os.close(self.descriptor)
 
 
 class Journal(MemoryBackend):
@@ -53,20 +63,47 @@ class Journal(MemoryBackend):
         made.paper = paper
         paper.users += 1
         if first:
-            made.load(Path(place).read_bytes())
+            try:
+                made.load(Path(place).read_bytes())
+            except (OSError, ValueError) as error:
+                made.close()
+                raise StorageError(f"cannot open {place}: {error}") from error
         made.log_id = made._space.log_id
         journal: Journal = made
         return journal
 
     def load(self, data: bytes) -> None:
         """Do everything again that the journal says."""
-        whole = data[: data.rfind(b"\n") + 1]
+        whole = self.sound_part(data)
         os.ftruncate(self.paper.descriptor, len(whole))
         os.lseek(self.paper.descriptor, 0, os.SEEK_END)
-        for line in whole.splitlines():
-            self.again(json.loads(line))
+        for line in whole.split(b"\n")[:-1]:
+            self.again(json.loads(line[9:]))
         if not whole:
             self.write(["log", self._space.log_id])
+        self.sync_name()
+
+    def sound_part(self, data: bytes) -> bytes:
+        """Leave out what was being written when everything stopped: the lines at the end that are not whole."""
+        lines = data.split(b"\n")[:-1]
+        good = [is_whole(line) for line in lines]
+        count = good.index(False) if False in good else len(lines)
+        if any(good[count:]):
+            raise CorruptLog(f"line {count + 1} of {self.url} is not what was written")
+        return b"".join(line + b"\n" for line in lines[:count])
+
+    def line(self, entry: list[Any]) -> bytes:
+        """A line that says whether it is whole."""
+        text = json.dumps(entry).encode()
+        return b"%08x %s\n" % (zlib.crc32(text), text)
+
+    def sync_name(self) -> None:
+        """Have the file in its folder, on the disk."""
+        descriptor = os.open(os.path.dirname(self._name), os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def again(self, entry: list[Any]) -> None:
         """Do one thing again."""
@@ -98,7 +135,7 @@ class Journal(MemoryBackend):
 
     def write(self, entry: list[Any]) -> None:
         """Write a line, durably."""
-        line = json.dumps(entry).encode() + b"\n"
+        line = self.line(entry)
         try:
             if os.write(self.paper.descriptor, line) != len(line):
                 raise OSError("the disk is full")
@@ -154,12 +191,14 @@ class Journal(MemoryBackend):
 
     def drop_snapshot(self, run: int, seq: int) -> None:
         """Drop a snapshot."""
+        self.usable()
         with self._space.lock:
             super().drop_snapshot(run, seq)
             self.write(["drop", run, seq])
 
     def delete_run(self, run: int) -> None:
         """Delete a run."""
+        self.usable()
         with self._space.lock:
             super().delete_run(run)
             self.write(["delete", run])
@@ -169,10 +208,14 @@ class Journal(MemoryBackend):
         if self._closed:
             return
         super().close()
-        self.paper.users -= 1
-        if self.paper.users == 0:
-            os.close(self.paper.descriptor)
+        self.paper.let_go()
+        if not self.paper.users:
             self.papers.pop(self._name, None)
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether a line is what was written."""
+    return line[:8] == b"%08x" % zlib.crc32(line[9:])
 
 
 def packed(data: bytes) -> str:

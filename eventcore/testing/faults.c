@@ -3,7 +3,9 @@
    FAULT_PATH   part of the path of the files concerned
    FAULT_CALL   which call fails, 1 for the first
    FAULT_TIMES  how many in a row fail
-   FAULT_ERRNO  with what; 0 makes a write fall short by half instead */
+   FAULT_ERRNO  with what; 0 makes a write fall short by half instead
+
+   A process may plan the next failure itself (fault_plan) and ask how many calls were seen and failed since. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int calls;
+static int calls, failed, planned, planned_call, planned_code;
 
 static int number(const char *name, int otherwise) {
     const char *text = getenv(name);
@@ -34,13 +36,25 @@ static int fault(int fd) {
     path[length] = 0;
     if (!strstr(path, part)) return 0;
     int call = __sync_add_and_fetch(&calls, 1);
-    int first = number("FAULT_CALL", 0);
+    int first = planned ? planned_call : number("FAULT_CALL", 0);
     if (call < first || call >= first + number("FAULT_TIMES", 1)) return 0;
-    int code = number("FAULT_ERRNO", EIO);
+    int code = planned ? planned_code : number("FAULT_ERRNO", EIO);
+    __sync_add_and_fetch(&failed, 1);
     if (!code) return 1;
     errno = code;
     return -1;
 }
+
+/* Counts from here again; call 0 lets all of them through. */
+void fault_plan(int call, int code) {
+    planned = 1;
+    planned_call = call;
+    planned_code = code;
+    calls = failed = 0;
+}
+
+int fault_calls(void) { return calls; }
+int fault_failed(void) { return failed; }
 
 #define REAL(type, name, ...)                                                                      \
     static type (*real)(__VA_ARGS__);                                                              \

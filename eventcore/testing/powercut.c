@@ -32,7 +32,7 @@ struct record {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int trace = -1;
+static int trace = -1, mapped;
 static char root[PATH_MAX];
 static size_t root_length;
 
@@ -229,12 +229,19 @@ int posix_fallocate64(int fd, off64_t offset, off64_t size) { return allocated(f
     void *name(void *place, size_t size, int rights, int flags, int fd, offset_type offset) {                    \
         REAL(void *, #name, void *, size_t, int, int, int, offset_type);                                         \
         uint64_t inode = fd >= 0 && rights & PROT_WRITE && flags & MAP_SHARED ? inode_of(fd) : 0;                \
-        if (inode) { LOCKED(emit(MAPPED, inode, 0, 0, 0, 0, 0, 0)); }                                            \
+        if (inode) { LOCKED(mapped = 1; emit(MAPPED, inode, 0, 0, 0, 0, 0, 0)); }                                \
         return real(place, size, rights, flags, fd, offset);                                                     \
     }
 
 MMAP(mmap, off_t)
 MMAP(mmap64, off64_t)
+
+/* Who syncs a map keeps contents in it, and those are not seen. */
+int msync(void *place, size_t size, int flags) {
+    REAL(int, "msync", void *, size_t, int);
+    if (mapped && flags & MS_SYNC) { LOCKED(emit(UNKNOWN, 0, 0, 0, "msync", 0, 0, 0)); }
+    return real(place, size, flags);
+}
 
 /* sync_file_range is not followed: it makes no promise about what a power cut leaves. */
 #define SYNCS(name)                                                                                              \

@@ -17,6 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from eventcore.errors import InvalidValue
+
 SECTOR = 512
 _HEAD = struct.Struct("=IIIIQqq")
 
@@ -69,7 +71,9 @@ def read_trace(trace: Path) -> list[Call]:
         parts = [raw[start:stop] for start, stop in pairwise(ends)]
         call = Call(Kind(kind), inode, offset, size, parts[0].decode(), parts[1].decode(), parts[2])
         if call.kind is Kind.UNKNOWN:
-            raise ValueError(f"cannot simulate a call on {call.path or call.inode}: it is of an unknown kind")
+            raise InvalidValue(
+                f"cannot simulate a call on {call.path or call.inode}: it is of an unknown kind"
+            )
         calls.append(call)
     return calls
 
@@ -179,7 +183,7 @@ class Disk:
             self._sync_names(node)
         elif call.kind is not Kind.MARK:
             if not isinstance(node, File):
-                raise ValueError(
+                raise InvalidValue(
                     f"cannot follow {call.kind.name} on inode {call.inode}: its creation was not seen"
                 )
             self._content(node, call)
@@ -257,6 +261,20 @@ class Disk:
     def whole(self, place: Path) -> None:
         """Write everything as it is without a power cut, apart from what went through maps."""
         _write_out(self.root, {}, None, place)
+
+    def unlike(self, root: Path) -> list[str]:
+        """Return the files below a folder that are not what the calls made of them, apart from those with maps."""
+        made = dict(_files(self.root, ""))
+        found = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+        return sorted(
+            name
+            for name in made.keys() | found.keys()
+            if name not in made
+            or (
+                (name not in found or _current(made[name]) != found[name].read_bytes())
+                and not made[name].mapped
+            )
+        )
 
 
 def _set(names: dict[str, Node], name: str, node: Node | None) -> None:
@@ -359,6 +377,14 @@ def _write_out(folder: Directory, names: _Names, remains: Remains | None, place:
             path.write_bytes(_current(node))
         else:
             path.write_bytes(remains.content(node))
+
+
+def _files(folder: Directory, before: str) -> Iterator[tuple[str, File]]:
+    for name, node in folder.now.items():
+        if isinstance(node, File):
+            yield before + name, node
+        else:
+            yield from _files(node, f"{before}{name}/")
 
 
 def _current(file: File) -> bytes:

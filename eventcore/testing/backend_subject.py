@@ -1,0 +1,99 @@
+"""What the checks of backends are about: a factory of URLs or a class, opened here and in other processes.
+
+It decides nothing; what has to hold is said by `backend_checks` and `backend_breakage`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eventcore.errors import EventcoreError
+from eventcore.history.backend import Backend
+from eventcore.history.urls import open_backend
+from eventcore.testing.checks import DoesNotApply
+from eventcore.testing.elsewhere import importable
+
+UrlFactory = Any
+"""f(place) -> URL, or a backend class with `open(place, **options)`. A place is a path where nothing is yet."""
+
+PATIENCE = 60.0
+"""Seconds a process may take."""
+
+
+class BackendSubject:
+    """What the checks of backends are about.
+
+    Args:
+        factory: Gives the URL of a store at a place, or is the class of the backend.
+        number: Decides what is drawn, and when processes are killed.
+    """
+
+    def __init__(self, factory: UrlFactory, number: int = 0) -> None:
+        self.factory = factory
+        self.number = number
+        self.is_class = hasattr(factory, "open")
+
+    @property
+    def name(self) -> str:
+        """What is checked, in words."""
+        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+
+    def open(self, place: str, **options: Any) -> Backend:
+        """Open the store at a place."""
+        if self.is_class:
+            backend: Backend = self.factory.open(place, **options)
+            return backend
+        return open_backend(self.factory(place), **options)
+
+    def opener(self, place: str) -> dict[str, Any]:
+        """Return what lets another process open the store at a place.
+
+        Raises:
+            DoesNotApply: It cannot be: the store is gone with its process, or its class cannot be imported.
+        """
+        backend = self.open(place)
+        durable = backend.durable
+        backend.close()
+        if not durable:
+            raise DoesNotApply("the backend says that it is not durable")
+        return self.opener_of(place)
+
+    def opener_of(self, place: str) -> dict[str, Any]:
+        """Return what `opener` does, without making a store there."""
+        if not self.is_class:
+            return {"url": self.factory(place)}
+        where = importable(self.factory)
+        if where is None:
+            raise DoesNotApply("the class cannot be imported by name, so no other process can open the store")
+        return {"module": where[0], "name": where[1], "place": place}
+
+
+@contextmanager
+def folder() -> Generator[Path]:
+    """A folder that is gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="eventcore-check-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def abilities(subject: BackendSubject) -> tuple[bool, bool]:
+    """Find out whether a store opens for reading only, and whether it opens twice."""
+    with folder() as path:
+        place = str(path / "store")
+        first = subject.open(place)
+        found: list[bool] = []
+        for options in ({"read_only": True}, {}):
+            try:
+                subject.open(place, **options).close()
+                found.append(True)
+            except (EventcoreError, TypeError):
+                found.append(False)
+        first.close()
+    return found[0], found[1]

@@ -1,0 +1,234 @@
+"""What is done in the process in which something breaks: calls fail, descriptors run out, the power is cut.
+
+Started by `backend_breakage` through `backend_child`. It says one line of JSON for each thing it tried: what was
+`wrong`, "" for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eventcore.errors import EventcoreError, StorageError
+from eventcore.history.backend import Backend
+from eventcore.testing.backend_script import Contents, Step, judge, script
+from eventcore.testing.interposed import Faults, mark
+from eventcore.testing.powercut_disk import Disk, Kind, read_trace
+
+Opener = dict[str, Any]
+Open = Callable[[Opener], Backend]
+SHORT = 0
+"""In place of an errno: a write that falls short."""
+
+
+def tell(**said: Any) -> None:
+    """Say what was tried and what was wrong."""
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
+def _closed(backend: Backend | None) -> None:
+    if backend is not None:
+        with contextlib.suppress(EventcoreError):
+            backend.close()
+
+
+# --- calls that fail ---------------------------------------------------------------------------------
+
+
+def endure(task: dict[str, Any], open_store: Open) -> None:
+    """Carry out a script once for each failure: one call of it fails, and what was acknowledged stays."""
+    steps, states = script(task["number"], task["count"])
+    faults, openers = Faults(), list(task["openers"])
+    faults.plan(0, 0)
+    wrong = _through(openers.pop(), steps, states, open_store)
+    calls = faults.calls
+    tell(wrong=wrong, failed=0, calls=calls)
+    if wrong or not calls:
+        return
+    for place, opener in enumerate(openers):
+        code = (errno.EIO, errno.ENOSPC, SHORT)[place % 3]
+        faults.plan(1 + place * calls // len(openers), code)
+        wrong = _through(opener, steps, states, open_store)
+        tell(wrong=wrong, failed=faults.failed, fault=errno.errorcode.get(code, "a write that fell short"))
+
+
+def _through(opener: Opener, steps: list[Step], states: list[Contents], open_store: Open) -> str:
+    """Carry out a script, opening the store again after each error; says what is wrong."""
+    done = errors = 0
+    while True:
+        backend: Backend | None = None
+        try:
+            backend = open_store(opener)
+            done, wrong = judge(backend, states, done)
+            while not wrong and done < len(steps):
+                steps[done].do(backend)
+                done += 1
+            backend.close()
+            return wrong or _again(opener, states, open_store)
+        except StorageError as error:
+            errors += 1
+            _closed(backend)
+            if errors > 3:
+                return f"after one call failed it does not go on: {type(error).__name__}: {error}"
+        except Exception as error:
+            _closed(backend)
+            return f"it came out as {type(error).__name__}: {error}: raise a StorageError"
+
+
+def _again(opener: Opener, states: list[Contents], open_store: Open) -> str:
+    backend = open_store(opener)
+    _, wrong = judge(backend, states, len(states) - 1)
+    backend.close()
+    return wrong
+
+
+# --- descriptors that run out -------------------------------------------------------------------------
+
+
+def starve(task: dict[str, Any], open_store: Open) -> None:
+    """Open a store with fewer descriptors than it takes, more each time, until it opens."""
+    import resource
+
+    steps, states = script(task["number"], task["count"])
+    opener = task["opener"]
+    tell(wrong=_through(opener, steps, states, open_store), refused=False)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    for free in range(40):
+        wrong, refused = _opened_with(free, opener, states, open_store)
+        tell(wrong=wrong or _unharmed(opener, states, open_store), refused=refused, free=free)
+        if wrong or not refused:
+            return
+
+
+def _opened_with(free: int, opener: Opener, states: list[Contents], open_store: Open) -> tuple[str, bool]:
+    """Open with some descriptors left; says what is wrong, and whether that was refused."""
+    taken = _all_descriptors()
+    for _ in range(min(free, len(taken))):
+        os.close(taken.pop())
+    backend: Backend | None = None
+    try:
+        backend = open_store(opener)
+        return judge(backend, states, len(states) - 1)[1], False
+    except StorageError:
+        _closed(backend)
+        left = _all_descriptors()
+        taken += left
+        leaked = free - len(left)
+        return (f"an opening that failed leaves {leaked} descriptors open" if leaked > 0 else ""), True
+    except Exception as error:
+        return (
+            f"with {free} descriptors left it raised {type(error).__name__}: {error}: raise a StorageError",
+            True,
+        )
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        _closed(backend)
+
+
+def _all_descriptors() -> list[int]:
+    taken: list[int] = []
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.dup(0))
+    return taken
+
+
+def _unharmed(opener: Opener, states: list[Contents], open_store: Open) -> str:
+    try:
+        return _again(opener, states, open_store)
+    except Exception as error:
+        return f"afterwards it does not open: {type(error).__name__}: {error}"
+
+
+# --- power cuts -----------------------------------------------------------------------------------------
+
+
+def write_recorded(task: dict[str, Any], open_store: Open) -> None:
+    """Carry out a script and write into the recording how far it was acknowledged."""
+    steps, _ = script(task["number"], task["count"])
+    backend = open_store(task["opener"])
+    for done, step in enumerate(steps, 1):
+        step.do(backend)
+        mark(b"%d" % done)
+        if done % 12 == 0:
+            backend.close()
+            backend = open_store(task["opener"])
+    tell(wrong="")
+    os._exit(0)  # as if it were killed: nothing is closed
+
+
+def cut(task: dict[str, Any], open_store: Open) -> None:
+    """Cut the power at many moments of a recording, and judge the stores that are left."""
+    steps, states = script(task["number"], task["count"])
+    root = Path(task["root"])
+    try:
+        calls = read_trace(Path(task["trace"]))
+        whole = Disk(root)
+        for call in calls:
+            whole.follow(call)
+    except ValueError as error:
+        tell(impossible=str(error))
+        return
+    if unlike := whole.unlike(root):
+        tell(impossible=f"{unlike[0]} is not what the recorded calls made of it")
+        return
+    tell(writes=sum(call.kind is Kind.WRITE for call in calls))
+    chance = random.Random(task["number"])
+    moments = _moments([call.kind for call in calls], len(task["openers"]), chance)
+    disk, at, done = Disk(root), 0, 0
+    for moment, (place, opener) in zip(moments, task["openers"], strict=True):
+        for call in calls[at:moment]:
+            disk.follow(call)
+            done = int(call.data) if call.kind is Kind.MARK else done
+        at = moment
+        Path(place).mkdir()
+        taken = disk.cut(chance, Path(place), calls[at] if at < len(calls) else None)
+        tell(trying=f"after {done} steps")
+        wrong = _left_over(opener, steps, states, done, open_store)
+        tell(wrong=wrong, taken=taken, done=done)
+
+
+def _moments(kinds: list[Kind], count: int, chance: random.Random) -> list[int]:
+    """Choose when the power is cut: right after something was acknowledged, after any write, or whenever."""
+    marks = [at for at, kind in enumerate(kinds, 1) if kind is Kind.MARK]
+    writes = [at for at, kind in enumerate(kinds, 1) if kind is Kind.WRITE]
+    kinds_of = [found for found in (marks, writes, range(len(kinds) + 1)) if found]
+    return sorted(chance.choice(kinds_of[place % len(kinds_of)]) for place in range(count))
+
+
+def _left_over(opener: Opener, steps: list[Step], states: list[Contents], done: int, open_store: Open) -> str:
+    """Open what a power cut left, judge it, and go on with the script by one step."""
+    try:
+        backend = open_store(opener)
+        held, wrong = judge(backend, states, done)
+        if not wrong and held < len(steps):
+            steps[held].do(backend)
+            held += 1
+        backend.close()
+        if wrong:
+            return wrong
+        backend = open_store(opener)
+        _, wrong = judge(backend, states[: held + 1], held)
+        backend.close()
+        return wrong and f"gone on with afterwards: {wrong}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}, after {done} steps were acknowledged"
+
+
+BROKEN: dict[str, Callable[[dict[str, Any], Open], None]] = {
+    "endure": endure,
+    "starve": starve,
+    "write_recorded": write_recorded,
+    "cut": cut,
+}
+"""What may be asked of a process."""
