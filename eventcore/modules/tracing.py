@@ -65,8 +65,8 @@ def _fresh(spec: Any, module: Module, found: list[SymbolicDataModel]) -> tuple[A
         return None, None
     if isinstance(spec, (list, tuple)):
         pairs = [_fresh(item, module, found) for item in cast("Iterable[Any]", spec)]
-        outputs = [output for output, _ in pairs]
-        return (outputs if isinstance(spec, list) else tuple(outputs)), [shape for _, shape in pairs]
+        outputs, shapes = [output for output, _ in pairs], [shape for _, shape in pairs]
+        return (outputs, shapes) if isinstance(spec, list) else (tuple(outputs), tuple(shapes))
     if isinstance(spec, dict) and not is_schema(cast("dict[str, Any]", spec)):
         named = {key: _fresh(item, module, found) for key, item in cast("dict[str, Any]", spec).items()}
         return {key: pair[0] for key, pair in named.items()}, {key: pair[1] for key, pair in named.items()}

@@ -24,7 +24,7 @@ from eventcore.variables.scope import name_scope
 Config = dict[str, Any]
 Place = tuple[str, int, int]
 # A dict with one of these keys alone is written for a single thing; any other dict is a structure.
-PLACE, VALUE, OUTPUT = "__place__", "__value__", "__output__"
+PLACE, VALUE, OUTPUT, TUPLE = "__place__", "__value__", "__output__", "__tuple__"
 
 
 class Functional(Program):
@@ -134,8 +134,7 @@ class _Writer:
                 return {PLACE: list(self._places[key_of(value)])}
             return None if value is None else {VALUE: serialize_object(value)}
 
-        written = map_structure(leaf, structure)
-        return list(cast("tuple[Any, ...]", written)) if isinstance(written, tuple) else written
+        return _marked(map_structure(leaf, structure))
 
 
 class _Reader:
@@ -184,6 +183,8 @@ class _Reader:
             return self._made[name, call, place]
         if parts.keys() == {VALUE}:
             return deserialize_object(parts[VALUE])
+        if parts.keys() == {TUPLE}:
+            return tuple(self._read(item) for item in parts[TUPLE])
         return {key: self._read(value) for key, value in parts.items()}
 
 
@@ -193,7 +194,17 @@ def written_outputs(node: Node) -> Any:
     def output(place: int | None) -> Any:
         return None if place is None else {OUTPUT: list(node.specs[place])}
 
-    return map_structure(output, node.shape)
+    return _marked(map_structure(output, node.shape))
+
+
+def _marked(written: Any) -> Any:
+    """Write tuples in a form that JSON keeps apart from lists; a named tuple becomes an ordinary one."""
+    if isinstance(written, dict):
+        return {key: _marked(value) for key, value in cast("Config", written).items()}
+    if isinstance(written, (list, tuple)):
+        items = [_marked(item) for item in cast("list[Any]", written)]
+        return items if isinstance(written, list) else {TUPLE: items}
+    return written
 
 
 def read_outputs(written: Any) -> Any:
@@ -206,4 +217,6 @@ def read_outputs(written: Any) -> Any:
     if parts.keys() == {OUTPUT}:
         name, schema = parts[OUTPUT]
         return SymbolicDataModel(schema=schema, name=name)
+    if parts.keys() == {TUPLE}:
+        return tuple(read_outputs(item) for item in parts[TUPLE])
     return {key: read_outputs(value) for key, value in parts.items()}

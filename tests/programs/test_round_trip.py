@@ -121,6 +121,60 @@ def test_a_clone_is_the_same_program_with_variables_of_its_own(kind: str) -> Non
     assert program.clone().name != program.name
 
 
+class Twice(ec.Module):
+    """Gives what it got, or the first of it, beside a copy, in tuples."""
+
+    async def call(self, inputs: Any) -> Any:
+        first = inputs[0] if isinstance(inputs, tuple) else inputs
+        assert not isinstance(first, list)
+        return first, (first.clone(), [first.clone()])
+
+
+def tuples_out() -> Any:
+    x = ec.Input(data_model=Name)
+    first, rest = ec.wait(Twice()(x))
+    return ec.Program(inputs=(x,), outputs=(first, [rest, {"again": rest}]))
+
+
+def tuples_between() -> Any:
+    x = ec.Input(data_model=Name)
+    return ec.Program(inputs=x, outputs=ec.wait(Twice()(ec.wait(Twice()(x)))))
+
+
+def structure_of(output: Any) -> Any:
+    if isinstance(output, (list, tuple)):
+        return type(output), [structure_of(item) for item in output]
+    return (
+        {key: structure_of(item) for key, item in output.items()}
+        if type(output) is dict
+        else output.get_json()
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        tuples_out,
+        tuples_between,
+        lambda: ec.Sequential([Twice(), Twice(name="last")], description="d"),
+        lambda: ec.Sequential([ec.Input(data_model=Name), Twice(), Twice(name="last")], description="d"),
+    ],
+)
+def test_tuples_are_still_tuples_after_saving_loading_and_cloning(make: Any, tmp_path: Path) -> None:
+    program = make()
+    expected = structure_of(ec.wait(program(Name(name="a"))))
+    assert expected[0] is tuple
+    program.save(tmp_path / "p.json")
+    program.save(tmp_path / "p.lmdb")
+    loaded = [ec.Program.load(tmp_path / name) for name in ("p.json", "p.lmdb")]
+    for other in (*loaded, program.clone(name="clone")):
+        assert structure_of(ec.wait(other(Name(name="a")))) == expected
+    assert type(loaded[0].output_schema) is type(program.output_schema)
+    loaded[0].save(tmp_path / "again.json")
+    again = ec.Program.load(tmp_path / "again.json")
+    assert structure_of(ec.wait(again(Name(name="a")))) == expected
+
+
 class Tree(ec.Program):
     """Three levels of modules, each with a variable that can be trained."""
 
