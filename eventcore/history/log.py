@@ -123,7 +123,10 @@ class Log:
                 "store open; open it in processes started otherwise"
             )
         if self.closed or size <= MAX_EVENT:
-            raise StoreClosed(f"cannot append to run {self.row.name!r}: its store was closed; open it again")
+            raise StoreClosed(
+                f"cannot append to run {self.row.name!r}: its store was closed; open it again, or another, and start "
+                "a run there with store.run(...): it becomes the current one, in which variables live"
+            )
         raise EventTooLarge(
             f"cannot append an event of {size} bytes: at most {MAX_EVENT} fit; "
             "keep the data elsewhere and store a reference to it"

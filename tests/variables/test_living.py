@@ -136,6 +136,20 @@ def test_after_the_store_is_closed_it_can_be_read_and_not_written(url: str) -> N
     assert variable.get_json() == {"word": "kept", "items": [], "current_predictions": []}
 
 
+def test_after_the_store_is_closed_the_error_says_what_works_and_it_does(url: str) -> None:
+    store = stores.open(url)
+    store.run("done")
+    variable = note(word="kept")
+    store.close()
+    for write in (lambda: note("another"), lambda: variable.update({"word": "x"})):
+        with pytest.raises(StoreClosed, match=r"start a run there with store\.run\(\.\.\.\)"):
+            write()
+    run = stores.open(url).run("next")
+    assert note("another").run is run
+    variable.update({"word": "x"})
+    assert run.state.variables["note"]["word"] == "x"
+
+
 def test_writing_while_a_run_that_is_only_read_is_current_is_refused(
     disk: str, reopen: Callable[[Store], Store]
 ) -> None:
