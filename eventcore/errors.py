@@ -26,6 +26,7 @@ Messages have one form: what could not be done; what was received; what would wo
     ├── Diverged (RuntimeError)              code run again did something its log does not say
     ├── ReplayFailed (RuntimeError)          a script could not be compared with its log at all
     ├── CallInDoubt (RuntimeError)           a call that may have been made is not made again
+    ├── CallNotRecorded (RuntimeError)       a cassette has no answer to a call, and none may be made
     ├── BusyTask (RuntimeError)              a task of a run never waits, so nothing can be delivered
     ├── BudgetExceeded (RuntimeError)        a call would go beyond the run's budget; it was not made
     ├── TrainingFailed (RuntimeError)        every example of a training failed; the first cause is chained
@@ -173,6 +174,10 @@ class ReplayFailed(EventcoreError, RuntimeError):
 
 class CallInDoubt(EventcoreError, RuntimeError):
     """A call had left when the run was killed, and the run was resumed with `in_doubt="fail"`."""
+
+
+class CallNotRecorded(EventcoreError, RuntimeError):
+    """A test asked what its cassette has no answer to, and its mode makes no calls."""
 
 
 class BusyTask(EventcoreError, RuntimeError):

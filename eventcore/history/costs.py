@@ -31,7 +31,7 @@ class Spending(msgspec.Struct):
         output_tokens: Tokens of answers.
         cost: US dollars.
         latency: Microseconds, summed.
-        reused: Calls that were not made: answered from the run this one was forked from.
+        reused: Calls that were not made: answered from the run this one was forked from, or a cassette.
         saved: What those had cost, in US dollars.
     """
 

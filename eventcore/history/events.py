@@ -456,7 +456,7 @@ class MetricLogged(Event, frozen=True, array_like=True, gc=False, tag=35):
 
 
 class EffectReused(Event, frozen=True, array_like=True, gc=False, tag=36):
-    """The answer was taken from the run this one was forked from; `cause` is the seq of its `EffectStarted`.
+    """The answer was taken from the run this one was forked from, or from a cassette; `cause` is its `EffectStarted`.
 
     Attributes:
         answer: What came back then.

@@ -12,12 +12,19 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from eventcore.errors import BudgetExceeded, Diverged, InvalidValue, StorageError, TracingError
+from eventcore.errors import (
+    BudgetExceeded,
+    CallNotRecorded,
+    Diverged,
+    InvalidValue,
+    StorageError,
+    TracingError,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OF_THE_RUN = (BudgetExceeded, Diverged, InvalidValue, StorageError, TracingError)
+_OF_THE_RUN = (BudgetExceeded, CallNotRecorded, Diverged, InvalidValue, StorageError, TracingError)
 
 
 class Halted(BaseException):

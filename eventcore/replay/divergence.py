@@ -58,23 +58,24 @@ class Divergence(msgspec.Struct, frozen=True):
         if self.line:
             lines.append(f"  line      {self.line}")
         if self.differences:
-            lines += [line for difference in self.differences[:8] for line in _shown(difference)]
+            lines += [line for difference in self.differences[:8] for line in shown(difference)]
         else:
             lines += [f"  recorded: {_brief(self.recorded)}", f"  replayed: {_brief(self.replayed)}"]
         if self.nearest is not None:
             lines.append(f"  nearest recorded request: seq {self.nearest[0]}")
-            lines += [line for difference in self.nearest[1][:8] for line in _shown(difference)]
+            lines += [line for difference in self.nearest[1][:8] for line in shown(difference)]
         return "\n".join(lines)
 
 
-def _shown(difference: Difference) -> list[str]:
+def shown(difference: Difference, here: str = "replayed") -> list[str]:
+    """Lines that show one difference; `here` names what stands beside the recorded."""
     if difference.words:
         changed = "".join(_marked(word.op, word.text) for word in difference.words)
         return [f"  {difference.pointer or '/'}", f"      {_cut(changed)}"]
     return [
         f"  {difference.pointer or '/'}",
         f"      recorded: {_brief(difference.before)}",
-        f"      replayed: {_brief(difference.after)}",
+        f"      {here}: {_brief(difference.after)}",
     ]
 
 
@@ -151,7 +152,7 @@ def divergence(
         ]  # follows from the request
     nearest = None
     if isinstance(replayed, e.EffectStarted) and not alike:
-        nearest = _nearest(replayed, coming)
+        nearest = nearest_request(replayed, coming)
     line = "" if replayed is None else source_line()
     return Divergence(
         seq, 0 if header is None else header.cause, None if header is None else header.rollout,
@@ -174,9 +175,10 @@ def _what(event: e.Event | None) -> str:
     return f"{name} ({event.kind})" if isinstance(event, e.EffectStarted) else name
 
 
-def _nearest(
+def nearest_request(
     asked: e.EffectStarted, coming: Iterable[tuple[int, e.Event]]
 ) -> tuple[int, list[Difference]] | None:
+    """Return the seq of the most similar request of the same kind, and where the two differ; None if there is none."""
     text = _json(asked.request)
     best: tuple[float, int, e.EffectStarted] | None = None
     seen = 0

@@ -3,7 +3,8 @@
 Before the call leaves, its intent is durable; before the program continues, its outcome is. Intents made
 together share a commit, and so do outcomes that arrive together. An effect's key is its rollout, the digest
 of its request and how many equal requests the rollout made before: never a name, a batch position or the
-order of arrival. In a replay the answer comes from the log, in a fork from its parent where it can.
+order of arrival. In a replay the answer comes from the log, in a fork from its parent where it can, in a test from
+its cassette.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from eventcore.errors import InvalidValue, TracingError
+from eventcore.errors import CallNotRecorded, InvalidValue, TracingError
 from eventcore.history import events as e
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run, in_effect, scope
 from eventcore.history.state import digest_of, size_of
 from eventcore.history.values import canonical
 from eventcore.replay.outcomes import Outcome, Ticket, class_name, outcome_of, raised_by
-from eventcore.replay.reuse import pool_of
+from eventcore.replay.reuse import Answer, recorded_answer, stamped, tape_here
 from eventcore.replay.secrets import redacted, redacted_text
 from eventcore.replay.spending import begun, ended
 from eventcore.replay.waiting import OutcomeEvent, Wait
@@ -65,6 +66,7 @@ async def perform(
         SchemaMismatch: The request or the answer is no JSON value.
         StorageError: The intent could not be made durable; the call did not leave.
         Diverged: The code is run again, and its log has another request here.
+        CallNotRecorded: A cassette is in use that does not have it and makes no calls.
     """
     effect = Effect(kind, request, variable, paid)
     with effect:
@@ -109,10 +111,11 @@ class Effect:
         run: The run it belongs to.
         ticket: Its place and key.
         paid: Whether it costs money.
+        tape: What keeps its outcome besides the run, or None.
         moment: Whether it stands for a moment only (a sleep, the end of a thread): nothing is sent, so it is no
             call, is never in doubt and never reused.
         replayer: What its outcome is taken from while the code is run again, else None.
-        reused: The recorded answer of an equal request of the parent, else None.
+        reused: The recorded outcome of an equal request of the parent or a cassette, else None.
         reused_seq: Where that was recorded here.
         ended_by: Its outcome, once the program has it.
     """
@@ -139,12 +142,13 @@ class Effect:
         self.run = run = current_run()
         self.paid = paid
         self.moment = moment
-        if paid and not run.store.backend.durable:
+        self.tape = None if moment else tape_here()
+        if paid and self.tape is None and not run.store.backend.durable:
             _warn_once(run)
         asked = canonical(redacted(request), f"the request of {kind}")
         self.ticket = Ticket(0, "")
         self.ended_by: OutcomeEvent | None = None
-        self.reused: e.EffectReused | None = None
+        self.reused: Answer | None = None
         self.reused_seq = 0
         if not moment:
             begun(run)
@@ -172,27 +176,35 @@ class Effect:
             counter = _ordinals[run] = _asked_before(run)
         place = (rollout or "", digest)
         ordinal = counter[place]
-        counter[place] += 1
         source = run.source()
-        event = e.EffectStarted(*run.stamp(), self.kind, digest, ordinal, asked, variable, source)
-        seq = run.record(event, size_of(asked) + 64)
-        self._asked = event
+        self._asked = e.EffectStarted(*run.stamp(), self.kind, digest, ordinal, asked, variable, source)
+        replaying = run.replaying is not None
+        # Before the intent: a call that may not be made leaves nothing behind.
+        found = None if replaying or self.moment else recorded_answer(run, self._asked)
+        counter[place] += 1
+        seq = run.record(self._asked, size_of(asked) + 64)
         self.ticket = Ticket(seq, f"{place[0]}#{digest}#{ordinal}")
-        if run.replaying is None:
+        if found is not None:
+            self._take(found)
+        elif replaying and run.replaying is None:
             self.reuse()
 
     def reuse(self) -> bool:
-        """Take the answer of an equal request of the parent, and record so, if there is one."""
-        pool = None if self.moment else pool_of(self.run)
-        found = None if pool is None else pool.take(self._asked)
-        if found is None:
-            return False
+        """Take the recorded outcome of an equal request, and record so, if there is one."""
+        try:
+            found = None if self.moment else recorded_answer(self.run, self._asked)
+        except CallNotRecorded as error:
+            self.failed(error, sent=False)
+            raise
+        if found is not None:
+            self._take(found)
+        return found is not None
+
+    def _take(self, found: Answer) -> None:
         moment, _, _ = self.run.stamp()
-        self.reused = msgspec.structs.replace(
-            found, time=moment, rollout=self._asked.rollout, cause=self.ticket.seq
-        )
-        self.reused_seq = self.run.record(self.reused, size_of(found.answer) + 64)
-        return True
+        self.reused = stamped(found, moment, self._asked.rollout, self.ticket.seq)
+        size = 0 if isinstance(found, e.EffectFailed) else size_of(found.answer)
+        self.reused_seq = self.run.record(self.reused, size + 64)
 
     def recorded(self) -> OutcomeEvent | None:
         """Return the outcome of a plain function's effect if it need not be called."""
@@ -209,6 +221,8 @@ class Effect:
             float(outcome.cost), (time.monotonic_ns() - self._began) // 1000, outcome.attempts,
         )  # fmt: skip
         seq = self.run.record(event, size_of(answer))
+        if self.tape is not None:
+            self.tape.keep(self._asked, event)
         return seq, event, msgspec.structs.replace(outcome, answer=answer)
 
     def failed(self, error: BaseException, sent: bool = True) -> tuple[int, e.EffectFailed]:
@@ -227,7 +241,10 @@ class Effect:
             getattr(error, "input_tokens", 0), getattr(error, "output_tokens", 0), getattr(error, "cost", 0.0),
             class_name(error),
         )  # fmt: skip
-        return self.run.record(event, len(message) + 64), event
+        seq = self.run.record(event, len(message) + 64)
+        if self.tape is not None and sent:
+            self.tape.keep(self._asked, event)
+        return seq, event
 
     def record_again(self, event: OutcomeEvent) -> None:
         """Record an outcome once more, as one that cost nothing: here the program sees it."""

@@ -11,7 +11,7 @@ import shlex
 import sys
 from functools import partial
 
-from eventcore.errors import CallInDoubt, Diverged
+from eventcore.errors import CallInDoubt, CallNotRecorded, Diverged
 from eventcore.history import events as e
 from eventcore.history.log import MAX_EVENT
 from eventcore.history.run import Run
@@ -82,11 +82,13 @@ class Resumption(Replayer):
     def launch(self, wait: Wait) -> None:
         """Make a call that may have been made before, if the policy says so."""
         effect = wait.effect
-        if effect.reuse():
-            wait.arrive_reused()
-            return
         try:
+            if effect.reuse():
+                wait.arrive_reused()
+                return
             self.doubtful(effect)
+        except CallNotRecorded as error:
+            wait.refuse(error)
         except CallInDoubt as error:
             seq, event = effect.failed(error)
             wait.arrive(seq, event, error=error)

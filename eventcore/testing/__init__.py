@@ -8,10 +8,17 @@ One line each for authors of modules, optimizers, rewards and backends; each rai
     ec.testing.check_backend(lambda place: f"mine:{place}")
 
 In pytest, one test for each check: `parametrize_with_checks(module_checks_of(MyModule, inputs=MyInput))`; the fixtures
-`eventcore_run` and `eventcore_store`; the profiles `eventcore`, `eventcore-ci` and `eventcore-thorough` of hypothesis.
+`eventcore_run`, `eventcore_store` and `eventcore_cassette`; the profiles `eventcore`, `eventcore-ci` and
+`eventcore-thorough` of hypothesis.
 To build on: `strategies` (`from_model`, `json_values`, `events`, `histories`), `ModuleMachine`, `BackendMachine`,
 `FakeLanguageModel`. A check that exercises nothing fails. One that is known to fail is named in
 `expected_failed_checks`.
+
+Calls of real models are made once and answered from a file afterwards, with `cassette("tests/cassettes/it.sqlite")`,
+or in pytest with the fixture `eventcore_cassette`. `--eventcore-record`, `$EVENTCORE_RECORD` or `mode=` say what
+becomes of calls that are not in it: "none" (an error; the default where `$CI` is set), "once" (recorded if there is no
+file yet; the default elsewhere), "new_episodes" (recorded), "all" (all are made, and recorded anew). A cassette is a
+run: `eventcore log sqlite:tests/cassettes/it.sqlite`.
 
 Checks of a module:
 
@@ -116,6 +123,8 @@ if TYPE_CHECKING:
     from eventcore.testing.backend_checks import backend_checks_of as backend_checks_of
     from eventcore.testing.backend_checks import check_backend as check_backend
     from eventcore.testing.backend_machine import BackendMachine as BackendMachine
+    from eventcore.testing.cassettes import Cassette as Cassette
+    from eventcore.testing.cassettes import cassette as cassette
     from eventcore.testing.checks import Check as Check
     from eventcore.testing.checks import CheckFailed as CheckFailed
     from eventcore.testing.checks import ChecksFailed as ChecksFailed
@@ -135,12 +144,14 @@ _HOMES = {
     "BackendMachine": "backend_machine",
     "ModuleMachine": "module_machine",
     "run_module_machine": "module_machine",
+    "Cassette": "cassettes",
     "Check": "checks",
     "CheckFailed": "checks",
     "ChecksFailed": "checks",
     "FakeLanguageModel": "fake_model",
     "Report": "checks",
     "backend_checks_of": "backend_checks",
+    "cassette": "cassettes",
     "check_backend": "backend_checks",
     "check_module": "modules",
     "check_optimizer": "optimizers",
@@ -153,6 +164,7 @@ _HOMES = {
 
 __all__ = [
     "BackendMachine",
+    "Cassette",
     "Check",
     "CheckFailed",
     "ChecksFailed",
@@ -160,6 +172,7 @@ __all__ = [
     "ModuleMachine",
     "Report",
     "backend_checks_of",
+    "cassette",
     "check_backend",
     "check_module",
     "check_optimizer",

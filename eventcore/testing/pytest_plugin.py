@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures, profiles, and one test id per check. Loaded by pytest wherever eventcore is installed.
+"""The pytest plugin: fixtures, profiles, cassettes, and one test id per check. Loaded wherever eventcore is installed.
 
     from eventcore.testing.pytest_plugin import parametrize_with_checks
     from eventcore.testing.modules import module_checks_of
@@ -12,7 +12,10 @@ pytest imports this at every start, so nothing is imported here that a run witho
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +25,92 @@ import pytest
 if TYPE_CHECKING:
     from eventcore.history.run import Run
     from eventcore.history.store import Store
+    from eventcore.testing.cassettes import Cassette
     from eventcore.testing.checks import BoundCheck
+
+
+RECORD = "EVENTCORE_RECORD"
+MODES = ("none", "once", "new_episodes", "all")
+_before = pytest.StashKey[str | None]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--eventcore-record`."""
+    parser.getgroup("eventcore").addoption(
+        "--eventcore-record",
+        choices=MODES,
+        help="What becomes of calls of models that are in no cassette: none (an error; the default where $CI is set), "
+        "once (recorded if there is no file yet; the default elsewhere), new_episodes (recorded), all (all are made, "
+        "and recorded anew).",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the profiles where one of them is asked for; importing hypothesis for nothing would cost everybody."""
+    config.addinivalue_line(
+        "markers",
+        "eventcore_cassette(name=None, mode=None): answer calls of models from a cassette; its name, or path from the "
+        "folder of the test's own, and its mode",
+    )
+    mode = config.getoption("--eventcore-record", default=None)
+    if mode:
+        # Also for cassettes that tests open themselves, and in processes they start.
+        config.stash[_before] = os.environ.get(RECORD)
+        os.environ[RECORD] = mode
     asked = str(config.getoption("--hypothesis-profile", default="") or "")
     if asked.startswith("eventcore") or "hypothesis" in sys.modules:
         from eventcore.testing.profiles import register
 
         register()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the environment as it was."""
+    if _before in config.stash:
+        before = config.stash[_before]
+        if before is None:
+            os.environ.pop(RECORD, None)
+        else:
+            os.environ[RECORD] = before
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give a marked test its cassette without its asking for the fixture."""
+    names: list[str] = getattr(item, "fixturenames", [])
+    if item.get_closest_marker("eventcore_cassette") is not None and "eventcore_cassette" not in names:
+        names.insert(0, "eventcore_cassette")
+
+
+@pytest.fixture
+def eventcore_cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
+    """Calls of models inside the test are answered from its cassette, or recorded there, by `--eventcore-record`.
+
+    The file is `cassettes/<module>/<test>.sqlite` beside the test's own, or what the marker names.
+    """
+    from eventcore.testing.cassettes import cassette
+
+    marker = request.node.get_closest_marker("eventcore_cassette")
+    given = _marked(*marker.args, **marker.kwargs) if marker is not None else _marked()
+    with cassette(cassette_path(request.node, given[0]), given[1]) as playing:
+        yield playing
+
+
+def _marked(name: str | None = None, mode: str | None = None) -> tuple[str | None, str | None]:
+    return name, mode
+
+
+def cassette_path(item: pytest.Item, name: str | None = None) -> Path:
+    """Where a test's cassette is; each test, and each of its parameters, has one of its own."""
+    own = re.sub(r"\.py$", "", item.path.name)
+    asked = f"{name}.sqlite" if name is not None and not name.endswith((".sqlite", ".db")) else name
+    if asked is None:
+        called = item.nodeid.partition("::")[2].replace("::", ".")
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", called).strip("-")
+        # Two parameters may differ in nothing a file's name can hold.
+        same = plain == called.replace("[", "-").rstrip("]") and len(plain) <= 150
+        asked = f"{plain if same else f'{plain[:150]}-{zlib.crc32(called.encode()):08x}'}.sqlite"
+    return item.path.parent / "cassettes" / own / asked
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from eventcore.errors import BudgetExceeded, InvalidValue, StorageError
+from eventcore.errors import BudgetExceeded, CallNotRecorded, InvalidValue, StorageError
 from eventcore.history import events as e
 from eventcore.history.scope import current_run, in_rollout
 from eventcore.replay.rollouts import RolloutNames
@@ -23,8 +23,8 @@ from eventcore.training.scoring import CompiledReward, RewardFailure
 
 MAX_CONCURRENCY = 32
 
-ENDING = (BudgetExceeded, StorageError)
-"""Errors that are no example's own: nothing after them could be paid for, or recorded."""
+ENDING = (BudgetExceeded, CallNotRecorded, StorageError)
+"""Errors that are no example's own: nothing after them could be paid for, recorded, or answered."""
 
 
 class Rolled(msgspec.Struct):
