@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from eventcore.replay.secrets import REDACTED, redacted, redacted_text
+from eventcore.replay.secrets import REDACTED, are_pairs, redacted, redacted_text
 
 _SHORTEST = 8
 """Shorter values ("none", "EMPTY", "test") stand for no key at all, and occur in ordinary text."""
@@ -26,9 +26,18 @@ def is_secret_name(name: str) -> bool:
 
 
 def without_secrets(value: Any) -> Any:
-    """Return a JSON-like value without its secrets: entries of a secret's name, and user names in URLs."""
+    """Return a JSON-like value without its secrets: entries of a secret's name, and user names in URLs.
+
+    Entries are those of dicts and of lists of pairs, as headers are given.
+    """
     if isinstance(value, Mapping):
         return {key: without_secrets(item) for key, item in value.items() if not _is_secret(key, item)}
+    if are_pairs(value):
+        return [
+            [name, without_secrets(item)]
+            for name, item in value
+            if not (isinstance(item, str) and _is_secret(name, item))
+        ]
     if isinstance(value, (list, tuple)):
         return [without_secrets(item) for item in value]
     return without_login(value) if isinstance(value, str) else value
@@ -52,7 +61,7 @@ def _is_secret(name: Any, value: Any) -> bool:
 
 
 def known_secrets(*places: Any) -> tuple[str, ...]:
-    """Collect secrets from dicts of arguments and from the environment, longest first."""
+    """Collect secrets from dicts of arguments, lists of pairs in them, and the environment, longest first."""
     found = set(_secrets_in(os.environ))
     for place in places:
         found.update(_secrets_in(place))
@@ -60,8 +69,8 @@ def known_secrets(*places: Any) -> tuple[str, ...]:
 
 
 def _secrets_in(value: Any) -> Iterable[str]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
+    if isinstance(value, Mapping) or are_pairs(value):
+        for name, item in value.items() if isinstance(value, Mapping) else value:
             if isinstance(item, str) and isinstance(name, str) and is_secret_name(name):
                 yield item.removeprefix("Bearer ").strip()
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 REDACTED = "[redacted]"
 
@@ -38,6 +38,25 @@ def redacted(value: Any) -> Any:
             key: REDACTED if isinstance(key, str) and item and _NAMES.match(key) else redacted(item)
             for key, item in value.items()
         }
+    if are_pairs(value):
+        return [[name, REDACTED if _tells(name, item) else redacted(item)] for name, item in value]
     if isinstance(value, (list, tuple)):
         return [redacted(item) for item in value]
     return value
+
+
+def are_pairs(value: Any) -> TypeGuard[list[tuple[str, Any]]]:
+    """Whether a value is a list of pairs of a name and something, the other form headers come in.
+
+    A pair alone is not: two words, such as the labels of a choice, are no name and its value.
+    """
+    return isinstance(value, (list, tuple)) and bool(value) and all(map(_is_pair, value))
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str)
+
+
+def _tells(name: str, item: Any) -> bool:
+    """Whether the second of a pair is a secret by the first. Only text is: a number beside a word may be a score."""
+    return isinstance(item, str) and bool(item) and _NAMES.match(name) is not None

@@ -100,6 +100,12 @@ def test_short_values_under_a_secret_name_are_no_secrets() -> None:
     assert "long-enough-a-key" in known_secrets({"extra": [{"api_key": "long-enough-a-key"}]})
 
 
+def test_headers_in_pairs_are_treated_like_those_in_a_dict() -> None:
+    pairs = [("X-Auth-Token", IN_HEADER), ["Authorization", f"Bearer {KEY}"], ("Accept", "text/plain")]
+    assert {IN_HEADER, KEY} <= set(known_secrets({"extra_headers": pairs}))
+    assert without_secrets({"extra_headers": pairs}) == {"extra_headers": [["Accept", "text/plain"]]}
+
+
 def test_what_is_no_secret_is_left_alone() -> None:
     value = {"model": "x", "max_tokens": 3, "nested": [{"api_key": "a", "b": "c"}], "url": "http://u:p@h/x"}
     assert without_secrets(value) == {

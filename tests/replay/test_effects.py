@@ -196,6 +196,8 @@ def test_secrets_are_in_no_byte_of_a_store_nor_in_any_event(place: Path) -> None
         async def work() -> None:
             request = {"headers": KEYS, "deep": [{"text": f"use {text} now"} for text in TEXTS]}
             await perform("asking", request, yes)
+            await perform("asking", {"headers": [[*pair] for pair in KEYS.items()]}, yes)
+            await perform("asking", {"deep": {"headers": list(KEYS.items())}}, yes)
             with pytest.raises(ValueError, match="refused"):
                 await perform("asking", {"again": TEXTS}, failing)
             module = Failing(name="failing")
@@ -208,7 +210,7 @@ def test_secrets_are_in_no_byte_of_a_store_nor_in_any_event(place: Path) -> None
 
         ec.wait(work())
         kept = b"\n".join(msgspec.json.encode(record.event) for record in run.events())
-        assert kept.count(b"[redacted]") >= len(KEYS) + 2 * len(TEXTS)
+        assert kept.count(b"[redacted]") >= 3 * len(KEYS) + 2 * len(TEXTS)
     files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
     everything = kept + b"".join(path.read_bytes() for path in files)
     assert [secret for secret in HIDDEN if secret.encode() in everything] == []
@@ -247,6 +249,9 @@ async def failing_reward(y_true: Any, y_pred: Any) -> float:
         {"text": "a basic task-force asked for the skeleton key; https://host:8080/a?b=c"},
         {"api_key": "", "password": None},
         {"empty": {}, "list": []},
+        {"labels": ["secret", "public"], "required": ["password", "name"]},
+        {"scores": [["secret", 0.9], ["public", 0.1]], "headers": [["Accept", "text"], ["Cookie", ""]]},
+        [["secret", "public"], ["a", "b", "c"]],
     ],
 )
 def test_what_is_no_secret_stays_as_it_is(harmless: Any) -> None:
