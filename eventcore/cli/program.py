@@ -164,8 +164,8 @@ def discard_output() -> None:
 @click.group(
     cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="STORE is a path (LMDB), or a URL such as sqlite:runs.sqlite; without one, $EVENTCORE_STORE or "
-    ".eventcore. RUN may be left out when the store has a single run.\n\n"
+    epilog="STORE is a path (LMDB, or SQLite if it ends in .sqlite or .db), or a URL such as sqlite:runs.data; "
+    "without one, $EVENTCORE_STORE or .eventcore. RUN may be left out when the store has a single run.\n\n"
     "\b\nExit codes:\n"
     "  0    yes, or done\n"
     "  1    the answer is no: differences found, warnings found\n"

@@ -58,8 +58,9 @@ def open(
     """Open a store, creating it if it is not there.
 
     Args:
-        url: A path (LMDB), `lmdb:path`, `sqlite:path`, `memory:`, or the scheme of an installed backend;
-            None for `$EVENTCORE_STORE`, or else `.eventcore`.
+        url: A path (LMDB, or SQLite if it ends in `.sqlite`, `.sqlite3` or `.db` and is no directory),
+            `lmdb:path`, `sqlite:path`, `memory:`, or the scheme of an installed backend; None for
+            `$EVENTCORE_STORE`, or else `.eventcore`.
         read_only: Refuse every write and create nothing.
         force: Open on a network file system although its locks cannot be trusted.
         options: Handed to the backend, e.g. `map_size` for LMDB, in bytes.

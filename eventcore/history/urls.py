@@ -1,7 +1,7 @@
 """From a URL or path to an opened backend.
 
-A bare path is LMDB; `scheme:rest` names a backend. The shipped ones are found by name, third parties' by
-the entry-point group `eventcore.backends`. Nothing found in a file decides what is imported.
+A bare path is LMDB, or by its suffix SQLite; `scheme:rest` names a backend. The shipped ones are found by name,
+third parties' by the entry-point group `eventcore.backends`. Nothing found in a file decides what is imported.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ _SHIPPED = {
     "memory": ("eventcore.backends.memory", "MemoryBackend"),
     "sqlite": ("eventcore.backends.sqlite", "SqliteBackend"),
 }
+_SQLITE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):(?://)?(.*)$", re.DOTALL)
 
 
 def split(url: str | os.PathLike[str] | None) -> tuple[str, str]:
     """Return (scheme, rest) of a URL or path; None means `$EVENTCORE_STORE` or `.eventcore`.
+
+    A path that ends in `.sqlite`, `.sqlite3` or `.db` is an SQLite file, unless a directory stands there: that is
+    an LMDB store. Only its kind is looked at, for to open and close an SQLite file drops locks held on it.
 
     Raises:
         InvalidValue: An empty path.
@@ -39,7 +43,8 @@ def split(url: str | os.PathLike[str] | None) -> tuple[str, str]:
     found = _SCHEME.match(text)
     # A single letter before the colon is a drive of Windows, not a scheme.
     if found is None or os.path.exists(text):
-        return "lmdb", text
+        by_suffix = text.lower().endswith(_SQLITE_SUFFIXES) and not os.path.isdir(text)
+        return "sqlite" if by_suffix else "lmdb", text
     return found[1], found[2]
 
 
@@ -59,7 +64,8 @@ def backend_class(scheme: str) -> type[Any]:
     if scheme not in others:
         known = ", ".join(f"{name}:" for name in sorted({*_SHIPPED, *others}))
         raise InvalidValue(
-            f"cannot open a store of scheme {scheme!r}: known are {known}, or a bare path for LMDB"
+            f"cannot open a store of scheme {scheme!r}: known are {known}, or a bare path for LMDB, or "
+            "SQLite if it ends in .sqlite or .db"
         )
     loaded: type[Any] = others[scheme].load()
     return loaded

@@ -24,7 +24,7 @@ from eventcore.saving.construction import build, saved_in_run
 from eventcore.saving.copies import copy_run
 from eventcore.saving.program_record import SavedProgram, describe_program, variables_of
 
-_SCHEMES = {"": "lmdb", ".lmdb": "lmdb", ".sqlite": "sqlite", ".db": "sqlite"}
+_SCHEMES = {"": "lmdb", ".lmdb": "lmdb", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite"}
 _JSON = ".json"
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+:")
 _ALLOWED = (

@@ -10,7 +10,7 @@ import pytest
 import eventcore as ec
 from tests.saving.samples import Chain, Greet, Name, Persona, Rename, account, graph, used, values
 
-FORMS = ["saved", "saved.lmdb", "saved.sqlite", "saved.db", "saved.json"]
+FORMS = ["saved", "saved.lmdb", "saved.sqlite", "saved.sqlite3", "saved.db", "saved.json"]
 
 
 @pytest.mark.parametrize("form", FORMS)
