@@ -104,9 +104,17 @@ Checks of a backend, beside every test of `eventcore.testing.backends.BackendCon
   order.
 - `of_two_processes_one_wins`: Of two processes that append to one run, exactly one succeeds at each seq and the other
   is told.
-- `a_full_disk_loses_nothing_acknowledged`: A disk that is full is an error, and everything acknowledged before is
-  there.
+- `a_full_disk_loses_nothing_acknowledged`: A disk that is full is an error, everything acknowledged before is there,
+  and with room again it goes on.
 - `acknowledged_means_synced`: An append returns after the operating system was told to write it to the disk.
+- `a_failing_call_loses_nothing_acknowledged`: Whichever write or sync fails, that is an error, nothing acknowledged is
+  lost, and the store goes on.
+- `running_out_of_descriptors_is_an_error`: A store that cannot be opened for want of descriptors says so, is unharmed,
+  and leaves none behind.
+- `a_power_cut_loses_nothing_acknowledged`: Of what was not synced a power cut may take anything; what was acknowledged
+  is there, and is whole.
+- `a_torn_end_is_not_taken_for_data`: What was half written when everything stopped is never read as data, nor hides
+  what came before it.
 
 Names are imported from their homes when they are first used: the checks and machines need hypothesis, the
 conformance suite of backends needs pytest; both are in the extra `testing`.

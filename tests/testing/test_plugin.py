@@ -53,3 +53,123 @@ def test_the_plugin_imports_nothing_until_it_is_needed(tmp_path: Path) -> None:
         "    assert not {'lmdb', 'litellm', 'eventcore.modules.module'} & set(sys.modules)\n"
     )
     assert "1 passed" in run_pytest(tmp_path, "test_it.py")
+
+
+MODEL_TESTS = """
+import sys
+import eventcore as ec
+import pytest
+
+@ec.effect(name="ask")
+def ask(question: str) -> str:
+    with open("bill.txt", "a") as bill:
+        bill.write(question + "\\n")
+    return question.upper()
+
+def test_plain(eventcore_cassette):
+    assert ask("plain") == "PLAIN"
+
+@pytest.mark.parametrize("word", ["a/b", "a b", "ab"])
+def test_words(word, eventcore_cassette):
+    assert ask(word) == word.upper()
+
+@pytest.mark.eventcore_cassette("shared", mode="new_episodes")
+def test_marked():
+    assert ask("marked") == "MARKED"
+
+class TestInside:
+    def test_method(self, eventcore_run, eventcore_cassette):
+        assert ask("inside") == "INSIDE"
+"""
+
+
+def billed(folder: Path) -> list[str]:
+    bill = folder / "bill.txt"
+    return sorted(bill.read_text().split("\n")[:-1]) if bill.exists() else []
+
+
+CALLS = sorted(["plain", "a/b", "a b", "ab", "marked", "inside"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("EVENTCORE_RECORD", raising=False)
+    (tmp_path / "test_it.py").write_text(MODEL_TESTS)
+    return tmp_path
+
+
+def test_each_test_has_a_cassette_of_its_own_and_calls_once(folder: Path) -> None:
+    assert "6 passed" in run_pytest(folder)
+    assert billed(folder) == CALLS
+    names = sorted(path.name for path in (folder / "cassettes" / "test_it").iterdir())
+    assert len(names) == 6
+    assert {
+        "test_plain.sqlite",
+        "shared.sqlite",
+        "TestInside.test_method.sqlite",
+        "test_words-ab.sqlite",
+    } < set(names)
+    said = run_pytest(folder, "--eventcore-record=none")
+    assert "6 passed" in said, said
+    assert billed(folder) == CALLS
+
+
+@pytest.mark.slow
+def test_what_becomes_of_calls_is_an_option_that_is_checked(folder: Path) -> None:
+    said = run_pytest(folder, "--eventcore-record=none", "-k", "test_plain")
+    assert "1 failed" in said and "CallNotRecorded: cannot answer a call of ask" in said
+    assert billed(folder) == []
+    assert "1 passed" in run_pytest(folder, "--eventcore-record=all", "-k", "test_plain")
+    assert "1 passed" in run_pytest(folder, "--eventcore-record=all", "-k", "test_plain")
+    assert billed(folder) == ["plain", "plain"]
+    said = run_pytest(folder, "--eventcore-record=rewrite")
+    assert "invalid choice: 'rewrite'" in said and "new_episodes" in said
+
+
+def test_in_ci_a_call_that_is_not_recorded_is_a_failure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "1")
+    said = run_pytest(folder, "-k", "test_plain")
+    assert "1 failed" in said and "mode 'none' makes none" in said and billed(folder) == []
+
+
+def test_a_test_that_fails_keeps_what_it_recorded(folder: Path) -> None:
+    text = (folder / "test_it.py").read_text()
+    (folder / "test_it.py").write_text(text.replace('== "PLAIN"', '== "SOMETHING ELSE"'))
+    assert "1 failed" in run_pytest(folder, "-k", "test_plain")
+    (folder / "test_it.py").write_text(text)
+    assert "1 passed" in run_pytest(folder, "-k", "test_plain")
+    assert billed(folder) == ["plain"]
+
+
+@pytest.mark.slow
+def test_tests_in_parallel_processes_record_and_play_their_own(folder: Path) -> None:
+    pytest.importorskip("xdist")
+    assert "6 passed" in run_pytest(folder, "-n", "2", "--eventcore-record=once")
+    assert billed(folder) == CALLS
+    assert "6 passed" in run_pytest(folder, "-n", "2", "--eventcore-record=none")
+    assert billed(folder) == CALLS
+
+
+def test_the_environment_is_as_it_was_after_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for before in (None, "once"):
+        monkeypatch.delenv("EVENTCORE_RECORD", raising=False)
+        if before is not None:
+            monkeypatch.setenv("EVENTCORE_RECORD", before)
+        code = (
+            "import os, pytest\n"
+            "pytest.main(['--co', '-q', '-p', 'no:cacheprovider', '-c', '/dev/null', '--eventcore-record=all'])\n"
+            f"assert os.environ.get('EVENTCORE_RECORD') == {before!r}\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[1] / "notebook", check=False
+        )
+        assert done.returncode == 0
+
+
+def test_the_plugin_knows_the_modes_there_are() -> None:
+    from eventcore.testing import cassettes, pytest_plugin
+
+    assert pytest_plugin.MODES == cassettes.MODES and pytest_plugin.RECORD == cassettes.VARIABLE
