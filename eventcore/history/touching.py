@@ -54,12 +54,11 @@ class Touches:
         for number in {*numbers} - self._fields.keys():
             if number is not None:
                 self._fields[number] = set()
-        try:  # the commonest: nothing but updates
-            payloads: list[dict[str, Any]] = [event.payload for event in events]  # type: ignore[attr-defined]
-        except AttributeError:
+        kinds = {*map(type, events)}
+        if kinds == {e.VariableUpdated}:
+            self._feed_updates(numbers, [event.payload for event in events])  # type: ignore[attr-defined]
+        elif kinds != {e.FieldRead}:
             self._feed_mixed(numbers, events)
-        else:
-            self._feed_updates(numbers, payloads)
 
     def _feed_updates(self, numbers: Sequence[Any], payloads: list[dict[str, Any]]) -> None:
         names = set[str]().union(*payloads)
@@ -73,12 +72,13 @@ class Touches:
 
     def _feed_mixed(self, numbers: Sequence[int | None], events: Sequence[e.Event]) -> None:
         for number, event in zip(numbers, events, strict=True):
-            if number is not None:
-                names = touched(event)
-                if names is None:
-                    self._whole.add(number)
-                elif names:
-                    self._fields[number].update(names)
+            if number is None or type(event) is e.FieldRead:
+                continue
+            names = touched(event)
+            if names is None:
+                self._whole.add(number)
+            else:
+                self._fields[number].update(names)
 
     def groups(self) -> Groups:
         """Return what was collected."""

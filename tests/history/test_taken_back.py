@@ -56,6 +56,7 @@ def test_every_one_is_found_whether_indexed_or_in_the_tail(run: Run) -> None:
     assert len(index.chunks(run.store.backend, run.number, 1)) >= CHUNKS - 1
     assert found(run) == expected
     assert len(expected) > 2 * CHUNKS
+    assert run.store.verify() == []
     for first, last in [(1, 1000), (expected[2][0], expected[5][0]), (expected[0][0] + 1, run.head)]:
         assert found(run, first, last) == [pair for pair in expected if first <= pair[0] <= last]
 

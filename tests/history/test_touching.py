@@ -23,6 +23,7 @@ from eventcore.history import events as e
 from eventcore.history import patches as p
 from eventcore.history import store as stores
 from eventcore.history.backend import Backend, Posting
+from eventcore.history.provenance import COPYING
 from eventcore.history.run import Run
 from eventcore.history.scope import process_scope
 from eventcore.history.state import encode_state
@@ -196,13 +197,39 @@ def test_blame_is_what_a_plain_walk_over_all_events_says(seed: int, steps: int) 
 def test_words_have_the_owners_they_have_without_a_record(seed: int, steps: int) -> None:
     gardener = Gardener(seed)
     try:
-        gardener.STEPS = (*Gardener.STEPS, *[lambda self: self.run.flush()] * 4)  # type: ignore[assignment,misc]
+        gardener.STEPS = (*Gardener.STEPS, *[lambda self: self.run.flush()] * 4)  # type: ignore[assignment]
         gardener.grow(steps)
         gardener.check(gardener.run.head)
         pointers = ("", "/text", "/notes", "/examples", "/predictions", "/current_predictions", "/candidates")
         with_it = [gardener.run.blame("v", pointer).pieces for pointer in pointers]
         forget(gardener.store.backend)
         assert [gardener.run.blame("v", pointer).pieces for pointer in pointers] == with_it
+    finally:
+        gardener.store.close()
+        process_scope.run = None
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 60))
+def test_what_an_event_changes_it_is_said_to_touch(seed: int, steps: int) -> None:
+    gardener = Gardener(seed)
+    try:
+        gardener.grow(steps)
+        run = gardener.run
+        before: dict[str, Any] = {}
+        for seq, event in run.events():
+            state = run.at(seq)
+            after = state.variables["v"] if "v" in state.names() else {}
+            if getattr(event, "variable", None) == 0:
+                touched = touching.touched(event)
+                changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+                assert touched is None or changed <= set(touched)
+                assert touched is None or not isinstance(
+                    event, COPYING
+                )  # they may change no value, but whose it is
+            else:
+                assert before == after
+            before = after
     finally:
         gardener.store.close()
         process_scope.run = None
@@ -228,11 +255,12 @@ def busy(disk: str) -> Iterator[Run]:
         left, right = (ec.Variable(values, SCHEMA, name=name) for name in ("left", "right"))
         left.update({"b": 1})
         for number in range(CHUNKS):
-            for _ in range(8):
-                left.update({"a": number})
-                right.update({"a": number, "b": number})
-            if number == CHUNKS // 4:
-                left.update({"b": 2})
+            with run.lock:  # no commit comes in between: a chunk of the index is what stands here
+                if number == CHUNKS // 4:
+                    left.update({"b": 2})
+                for _ in range(8):
+                    left.update({"a": number})
+                    right.update({"a": number, "b": number})
             run.flush()
             if number % 4 == 0:
                 run.snapshot()
@@ -278,7 +306,7 @@ def test_what_no_event_touched_is_passed_over_unread(busy: Run, monkeypatch: pyt
 def test_a_damaged_record_costs_time_and_never_truth_and_verify_reports_it(busy: Run) -> None:
     expected = owner(busy)
     data = busy.store.backend.postings(busy.number, index.TOUCHES)[-1].data
-    for bit in range(0, len(data) * 8, 5):
+    for bit in range(0, len(data) * 8, 13):
         put(busy, lambda data, bit=bit: _flipped(data, bit))  # type: ignore[misc]
         assert owner(busy) == expected
         assert any("which fields changed" in finding.message for finding in busy.store.verify())
@@ -299,6 +327,24 @@ def test_a_record_of_another_place_is_not_believed(busy: Run) -> None:
         put(busy, lambda _: records[-1].data, which)
     assert owner(busy) == expected
     assert len(busy.store.verify()) == len(records) - 1
+
+
+def test_a_record_of_a_part_of_a_chunk_is_not_believed(busy: Run) -> None:
+    expected = owner(busy)
+    first, last = next(
+        (chunk.first, chunk.last)
+        for chunk in index.chunks(busy.store.backend, busy.number, 1)
+        if chunk.first <= expected <= chunk.last
+    )
+    assert expected + index.CHUNK < last
+    indexer = index.Indexer(last - index.CHUNK + 1)
+    for low, events in busy.reader().chunks(last - index.CHUNK + 1, last):
+        indexer.feed(low, events)
+    (part,) = [posting for posting in indexer.take(last) if posting.variable == index.TOUCHES]
+    row = busy.store.row("main")
+    busy.store.backend.append(busy.number, row.head, row.epoch, (), None, (part,))
+    assert owner(busy) == expected
+    assert [finding.seq for finding in busy.store.verify()] == [first]
 
 
 def test_a_record_made_by_other_rules_is_not_believed(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,8 +372,9 @@ def test_a_record_that_leaves_something_out_is_found_by_verify(
         left = ec.Variable({"a": 0, "b": 0}, SCHEMA, name="left")
         with monkeypatch.context() as patch:
             patch.setattr(touching.Touches, "groups", lambda _: [(["a"], [0])])
-            for number in range(8):
-                left.update({"a": number, "b": number})
+            with run.lock:
+                for number in range(8):
+                    left.update({"a": number, "b": number})
             run.flush()
         assert [finding.message for finding in store.verify()] == [
             f"the index does not say which fields changed between seq 1 and {run.head}; "
