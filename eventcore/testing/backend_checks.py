@@ -158,8 +158,18 @@ def a_kill_loses_nothing_acknowledged(subject: BackendSubject, tally: Tally) -> 
             _judge_blocks(subject, place, acknowledged, tally)
 
 
-def _judge_blocks(subject: BackendSubject, place: str, acknowledged: int, tally: Tally) -> None:
-    """Hold the store against what was acknowledged: every block there, whole, in order, nothing between."""
+def _judge_blocks(
+    subject: BackendSubject, place: str, acknowledged: int, tally: Tally, further: bool = False
+) -> None:
+    """Hold the store against what was acknowledged: every block there, whole, in order, nothing between.
+
+    Args:
+        subject: What is checked.
+        place: Where the store is.
+        acknowledged: How many blocks there must be.
+        tally: Counts.
+        further: Each block was appended with a snapshot and a posting, which share its fate.
+    """
     backend = subject.open(place)
     try:
         row = backend.run("main")
@@ -173,6 +183,13 @@ def _judge_blocks(subject: BackendSubject, place: str, acknowledged: int, tally:
         for seq, mine in enumerate(found, start=1):
             size = 60_000 if len(mine.data) == 60_000 else 10 + seq * 37 % 5000
             tally.require(mine == block(seq, seq, size), f"block {seq} is not what was appended")
+        if further:
+            seqs = [block.first_seq for block in found]
+            postings = [chunk.last_seq for chunk in backend.postings(row.id, 1)]
+            tally.require(
+                backend.snapshot_seqs(row.id) == postings == seqs,
+                "of what was appended in one call some is there and some is not",
+            )
         problems = list(backend.problems())
         tally.require(not problems, f"the store says it is damaged: {problems[:1]}")
     finally:
@@ -249,17 +266,27 @@ def a_full_disk_loses_nothing_acknowledged(subject: BackendSubject, tally: Tally
         output, errors = child.communicate(timeout=PATIENCE)
         lines = output.splitlines()
         acknowledged = sum(line.startswith("acknowledged") for line in lines)
-        if not lines or not lines[-1].startswith("failed"):
+        failed = next((line for line in lines if line.startswith("failed")), None)
+        if failed is None:
             tally.require(
                 acknowledged == 400,
                 f"the process died where no file may grow:\n{errors[-800:] or output[-300:]}",
             )
             tally.fail("400 blocks of 60 KB were acknowledged while no file may be larger than 3 MB")
         tally.require(
-            "StorageError" in lines[-1],
-            f"a full disk was reported as {lines[-1].partition(' ')[2]}: raise a StorageError",
+            "StorageError" in failed,
+            f"a full disk was reported as {failed.partition(' ')[2]}: raise a StorageError",
         )
-        _judge_blocks(subject, place, acknowledged, tally)
+        later = [int(line.split()[1]) for line in lines if line.startswith("later")]
+        tally.require(
+            len(later) == 3,
+            f"when there was room again it did not go on: {lines[-1].removeprefix('stuck ')}\n{errors[-800:]}",
+        )
+        _judge_blocks(subject, place, later[-1], tally, further=True)
+        tally.require(
+            acknowledged <= later[0] - 1 <= acknowledged + 1,
+            f"{acknowledged} blocks were acknowledged; when there was room again {later[0] - 1} were there",
+        )
 
 
 def acknowledged_means_synced(subject: BackendSubject, tally: Tally) -> None:
@@ -314,7 +341,7 @@ BACKEND_CHECKS: tuple[Check[BackendSubject], ...] = (
     ),
     Check(
         "a_full_disk_loses_nothing_acknowledged",
-        "A disk that is full is an error, and everything acknowledged before is there.",
+        "A disk that is full is an error, everything acknowledged before is there, and with room again it goes on.",
         a_full_disk_loses_nothing_acknowledged,
     ),
     Check(

@@ -6,13 +6,14 @@ nothing: that is the business of the process that started it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from typing import Any
 
-from eventcore.errors import ConcurrentAppend, StoreBusy
-from eventcore.history.backend import Backend
+from eventcore.errors import ConcurrentAppend, StorageError, StoreBusy
+from eventcore.history.backend import Backend, Posting, RunRow, StoredSnapshot
 from eventcore.history.urls import open_backend
 from eventcore.testing.backend_survival import BROKEN
 from eventcore.testing.elsewhere import by_name
@@ -94,20 +95,43 @@ def _race(backend: Backend, task: dict[str, Any]) -> None:
 
 
 def _fill(backend: Backend, task: dict[str, Any]) -> None:
-    """Append until no file may grow any more, and say what the backend said then."""
+    """Append until no file may grow any more, say what the backend said then, and go on when they may again."""
     import resource
-
-    from eventcore.testing.backend_base import block
 
     row = backend.run("main") or backend.create_run("main")
     row = backend.claim(row.id, "child")
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (task["limit"], hard))
     for seq in range(row.head + 1, row.head + 1 + task["count"]):
         try:
-            backend.append(row.id, seq - 1, row.epoch, [block(seq, seq, 60_000)])
+            _append_large(backend, row, seq)
         except Exception as error:
             names = [cls.__name__ for cls in type(error).__mro__]
             _tell(f"failed {seq} {json.dumps(names)}")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            _go_on(backend, task["opener"])
             return
         _tell(f"acknowledged {seq}")
+
+
+def _append_large(backend: Backend, row: RunRow, seq: int) -> None:
+    from eventcore.testing.backend_base import block
+
+    snapshot, posting = StoredSnapshot(seq, b"s%d" % seq), Posting(1, seq, b"p%d" % seq)
+    backend.append(row.id, seq - 1, row.epoch, [block(seq, seq, 60_000)], snapshot, [posting])
+
+
+def _go_on(backend: Backend, opener: dict[str, Any]) -> None:
+    """Open the store again, now that there is room, and append three times."""
+    with contextlib.suppress(StorageError):
+        backend.close()
+    try:
+        backend = opened(opener)
+        row = backend.run("main")
+        assert row is not None
+        for seq in range(row.head + 1, row.head + 4):
+            _append_large(backend, row, seq)
+            _tell(f"later {seq}")
+        backend.close()
+    except Exception as error:
+        _tell(f"stuck {type(error).__name__}: {error}")

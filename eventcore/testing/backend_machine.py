@@ -24,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from eventcore.errors import ConcurrentAppend, DuplicateName, InvalidValue, NotFound
 from eventcore.history.backend import Backend, Block, Posting, StoredSnapshot
+from eventcore.testing.interposed import a_fast_folder
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "ü"])
 SIZES = st.integers(1, 40)
@@ -57,7 +58,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="eventcore-machine-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="eventcore-machine-", dir=a_fast_folder()))
         self.place = str(self.folder / "store")
         self.model: dict[int, ModelRun] = {}
         self.given: set[int] = set()

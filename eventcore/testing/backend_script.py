@@ -253,4 +253,7 @@ def judge(backend: Backend, states: list[Contents], done: int) -> tuple[int, str
         if steps < len(states) and found == states[steps]:
             problems = list(backend.problems())
             return steps, f"the store says it is damaged: {problems[0]}" if problems else ""
-    return done, f"{difference(found, states[done])}, after {done} steps were acknowledged"
+    wrong = difference(found, states[done])
+    if done + 1 < len(states):
+        wrong += f"; or, if step {done + 1} was carried out, {difference(found, states[done + 1])}"
+    return done, f"{wrong}, after {done} steps were acknowledged"

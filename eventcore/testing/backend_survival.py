@@ -12,15 +12,16 @@ import json
 import os
 import random
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eventcore.errors import EventcoreError, StorageError
+from eventcore.errors import StorageError
 from eventcore.history.backend import Backend
 from eventcore.testing.backend_script import Contents, Step, judge, script
 from eventcore.testing.interposed import Faults, mark
-from eventcore.testing.powercut_disk import Disk, Kind, read_trace
+from eventcore.testing.powercut_disk import Call, Disk, Kind, read_trace
 
 Opener = dict[str, Any]
 Open = Callable[[Opener], Backend]
@@ -36,7 +37,7 @@ def tell(**said: Any) -> None:
 
 def _closed(backend: Backend | None) -> None:
     if backend is not None:
-        with contextlib.suppress(EventcoreError):
+        with contextlib.suppress(Exception):
             backend.close()
 
 
@@ -48,19 +49,32 @@ def endure(task: dict[str, Any], open_store: Open) -> None:
     steps, states = script(task["number"], task["count"])
     faults, openers = Faults(), list(task["openers"])
     faults.plan(0, 0)
-    wrong = _through(openers.pop(), steps, states, open_store)
+    wrong = _through(openers.pop(), steps, states, open_store, faults)
     calls = faults.calls
     tell(wrong=wrong, failed=0, calls=calls)
     if wrong or not calls:
         return
-    for place, opener in enumerate(openers):
-        code = (errno.EIO, errno.ENOSPC, SHORT)[place % 3]
+    places = random.Random(task["number"]).sample(range(len(openers)), len(openers))
+    began = time.monotonic()
+    for tried, (place, opener) in enumerate(zip(places, openers, strict=True)):
+        if tried >= task["least"] and time.monotonic() - began > task["seconds"]:
+            return
+        code = (errno.EIO, errno.ENOSPC, SHORT)[tried % 3]
         faults.plan(1 + place * calls // len(openers), code)
-        wrong = _through(opener, steps, states, open_store)
+        wrong = _through(opener, steps, states, open_store, faults)
         tell(wrong=wrong, failed=faults.failed, fault=errno.errorcode.get(code, "a write that fell short"))
 
 
-def _through(opener: Opener, steps: list[Step], states: list[Contents], open_store: Open) -> str:
+def look(task: dict[str, Any], open_store: Open) -> None:
+    """Open stores in which a script was carried out by another process: all of it is there."""
+    _, states = script(task["number"], task["count"])
+    for opener in task["openers"]:
+        tell(wrong=_unharmed(opener, states, open_store))
+
+
+def _through(
+    opener: Opener, steps: list[Step], states: list[Contents], open_store: Open, faults: Faults | None = None
+) -> str:
     """Carry out a script, opening the store again after each error; says what is wrong."""
     done = errors = 0
     while True:
@@ -69,8 +83,11 @@ def _through(opener: Opener, steps: list[Step], states: list[Contents], open_sto
             backend = open_store(opener)
             done, wrong = judge(backend, states, done)
             while not wrong and done < len(steps):
+                before = faults.failed_syncs if faults is not None else 0
                 steps[done].do(backend)
                 done += 1
+                if faults is not None and faults.failed_syncs > before:
+                    wrong = "what was to be synced was acknowledged all the same"
             backend.close()
             return wrong or _again(opener, states, open_store)
         except StorageError as error:
@@ -147,7 +164,7 @@ def _unharmed(opener: Opener, states: list[Contents], open_store: Open) -> str:
     try:
         return _again(opener, states, open_store)
     except Exception as error:
-        return f"afterwards it does not open: {type(error).__name__}: {error}"
+        return f"it does not open any more: {type(error).__name__}: {error}"
 
 
 # --- power cuts -----------------------------------------------------------------------------------------
@@ -160,7 +177,7 @@ def write_recorded(task: dict[str, Any], open_store: Open) -> None:
     for done, step in enumerate(steps, 1):
         step.do(backend)
         mark(b"%d" % done)
-        if done % 12 == 0:
+        if done % 7 == 0:
             backend.close()
             backend = open_store(task["opener"])
     tell(wrong="")
@@ -185,25 +202,39 @@ def cut(task: dict[str, Any], open_store: Open) -> None:
     tell(writes=sum(call.kind is Kind.WRITE for call in calls))
     chance = random.Random(task["number"])
     moments = _moments([call.kind for call in calls], len(task["openers"]), chance)
-    disk, at, done = Disk(root), 0, 0
+    began, judged = time.monotonic(), 0
     for moment, (place, opener) in zip(moments, task["openers"], strict=True):
-        for call in calls[at:moment]:
-            disk.follow(call)
-            done = int(call.data) if call.kind is Kind.MARK else done
-        at = moment
-        Path(place).mkdir()
-        taken = disk.cut(chance, Path(place), calls[at] if at < len(calls) else None)
+        done, taken = _cut_at(calls, moment, root, Path(place), chance)
+        if not taken:
+            continue  # As if it had been killed: another check.
         tell(trying=f"after {done} steps")
-        wrong = _left_over(opener, steps, states, done, open_store)
-        tell(wrong=wrong, taken=taken, done=done)
+        tell(wrong=_left_over(opener, steps, states, done, open_store))
+        judged += 1
+        if judged >= task["least"] and time.monotonic() - began > task["seconds"]:
+            return
+
+
+def _cut_at(
+    calls: list[Call], moment: int, root: Path, place: Path, chance: random.Random
+) -> tuple[int, int]:
+    """Leave what a power cut before a call leaves; returns the steps acknowledged by then, and what was taken."""
+    disk, done = Disk(root), 0
+    for call in calls[:moment]:
+        disk.follow(call)
+        done = int(call.data) if call.kind is Kind.MARK else done
+    place.mkdir()
+    return done, disk.cut(chance, place, calls[moment] if moment < len(calls) else None)
 
 
 def _moments(kinds: list[Kind], count: int, chance: random.Random) -> list[int]:
-    """Choose when the power is cut: right after something was acknowledged, after any write, or whenever."""
+    """Choose when the power is cut: after an acknowledgement, a write, a change of a name or size; whenever."""
     marks = [at for at, kind in enumerate(kinds, 1) if kind is Kind.MARK]
     writes = [at for at, kind in enumerate(kinds, 1) if kind is Kind.WRITE]
-    kinds_of = [found for found in (marks, writes, range(len(kinds) + 1)) if found]
-    return sorted(chance.choice(kinds_of[place % len(kinds_of)]) for place in range(count))
+    others = [
+        at for at, kind in enumerate(kinds, 1) if kind not in (Kind.MARK, Kind.WRITE, Kind.SYNC, Kind.MAPPED)
+    ]
+    classes = [found for found in (marks, writes, others, range(len(kinds) + 1)) if found]
+    return [chance.choice(classes[place % len(classes)]) for place in range(count)]
 
 
 def _left_over(opener: Opener, steps: list[Step], states: list[Contents], done: int, open_store: Open) -> str:
@@ -227,6 +258,7 @@ def _left_over(opener: Opener, steps: list[Step], states: list[Contents], done: 
 
 BROKEN: dict[str, Callable[[dict[str, Any], Open], None]] = {
     "endure": endure,
+    "look": look,
     "starve": starve,
     "write_recorded": write_recorded,
     "cut": cut,

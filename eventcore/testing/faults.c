@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int calls, failed, planned, planned_call, planned_code;
+static int calls, failed, failed_syncs, planned, planned_call, planned_code;
 
 static int number(const char *name, int otherwise) {
     const char *text = getenv(name);
@@ -50,11 +50,12 @@ void fault_plan(int call, int code) {
     planned = 1;
     planned_call = call;
     planned_code = code;
-    calls = failed = 0;
+    calls = failed = failed_syncs = 0;
 }
 
 int fault_calls(void) { return calls; }
 int fault_failed(void) { return failed; }
+int fault_failed_syncs(void) { return failed_syncs; }
 
 #define REAL(type, name, ...)                                                                      \
     static type (*real)(__VA_ARGS__);                                                              \
@@ -80,6 +81,7 @@ int fault_failed(void) { return failed; }
     int name(int fd) {                                                                             \
         REAL(int, #name, int);                                                                     \
         int found = fault(fd);                                                                     \
+        if (found < 0) __sync_add_and_fetch(&failed_syncs, 1);                                     \
         if (found < 0) return -1;                                                                  \
         return real(fd);                                                                           \
     }

@@ -76,6 +76,11 @@ class Faults:
         """How many of them failed."""
         return int(self._loaded.fault_failed())
 
+    @property
+    def failed_syncs(self) -> int:
+        """How many of those were syncs."""
+        return int(self._loaded.fault_failed_syncs())
+
 
 def mark(text: bytes) -> None:
     """Write something into the recording of this process, between the calls that were made and those to come."""
