@@ -70,9 +70,8 @@ def server() -> Iterator[ModelServer]:
 
 
 def over_http(url: str, **arguments: Any) -> ec.LanguageModel:
-    return ec.LanguageModel(
-        model="openai/gpt-4o-mini", api_base=url, **{"api_key": "a-key-of-this-test", "retry": 0, **arguments}
-    )
+    settings: dict[str, Any] = {"api_key": "a-key-of-this-test", "retry": 0, **arguments}
+    return ec.LanguageModel(model="openai/gpt-4o-mini", api_base=url, **settings)
 
 
 # --- once and again -------------------------------------------------------------------------------
