@@ -71,7 +71,7 @@ def shown(difference: Difference, here: str = "replayed") -> list[str]:
     """Lines that show one difference; `here` names what stands beside the recorded."""
     if difference.words:
         changed = "".join(_marked(word.op, word.text) for word in difference.words)
-        return [f"  {difference.pointer or '/'}", f"      {_cut(changed)}"]
+        return [f"  {difference.pointer or '/'}", f"      {_cut(changed)}".replace("\n", "\n      ")]
     return [
         f"  {difference.pointer or '/'}",
         f"      recorded: {_brief(difference.before)}",

@@ -92,8 +92,14 @@ def eventcore_cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
 
     marker = request.node.get_closest_marker("eventcore_cassette")
     given = _marked(*marker.args, **marker.kwargs) if marker is not None else _marked()
-    with cassette(cassette_path(request.node, given[0]), given[1]) as playing:
+    with cassette(_seen_from_here(cassette_path(request.node, given[0])), given[1]) as playing:
         yield playing
+
+
+def _seen_from_here(path: Path) -> Path:
+    """Shorter in what is said, and in logs that tests keep."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _marked(name: str | None = None, mode: str | None = None) -> tuple[str | None, str | None]:
