@@ -31,7 +31,8 @@ from eventcore.history.nodes import (
     value_of,
 )
 from eventcore.history.provenance import COPYING, Provenance, marks
-from eventcore.history.state import PREDICTIONS, decode_state
+from eventcore.history.slots import PREDICTIONS
+from eventcore.history.state import decode_state
 from eventcore.history.timetravel import astray, join_pointer, lookup, parse_pointer
 from eventcore.history.touching import touched
 from eventcore.history.trail import Trail

@@ -34,7 +34,7 @@ from eventcore.history.nodes import (
 )
 from eventcore.history.population import BOOKKEEPING, score_names
 from eventcore.history.positions import heads_of
-from eventcore.history.state import PREDICTIONS
+from eventcore.history.slots import PREDICTIONS
 from eventcore.history.touching import BY_KIND
 from eventcore.history.trail import Marks
 

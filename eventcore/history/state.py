@@ -16,8 +16,7 @@ from eventcore.history import events as e
 from eventcore.history import population
 from eventcore.history.codec import DECODE_ERRORS, encoder
 from eventcore.history.patches import perform, plain
-from eventcore.history.slots import PREDICTIONS as PREDICTIONS
-from eventcore.history.slots import SCALARS, PredictionRecord, VariableState
+from eventcore.history.slots import PREDICTIONS, SCALARS, PredictionRecord, VariableState
 from eventcore.history.state_bytes import Parts, decode_parts, encode_parts
 
 merge: Callable[[dict[str, Any], dict[str, Any]], None] = dict.update

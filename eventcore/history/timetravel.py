@@ -18,7 +18,8 @@ from eventcore.errors import NotFound
 from eventcore.history import events as e
 from eventcore.history.codec import encoder
 from eventcore.history.patches import plain
-from eventcore.history.state import PREDICTIONS, State, apply
+from eventcore.history.slots import PREDICTIONS
+from eventcore.history.state import State, apply
 
 LONG_STRING = 40
 """Strings of at least this many characters are compared word by word."""
