@@ -39,6 +39,8 @@ def parse_edit(text: str) -> tuple[str, Any]:
 
 def declared_after(run: Run, seq: int, place: str) -> int | None:
     """Return where the variable that `place` begins with is declared for the first time behind a seq, or None."""
+    if seq >= run.head:
+        return None
     wanted = place.strip("/") + "/"
     for record in run.events(seq + 1, kind=e.VariableDeclared):
         if isinstance(record.event, e.VariableDeclared):
