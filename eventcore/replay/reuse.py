@@ -1,15 +1,15 @@
-"""Answers that need not be paid for again: what a fork takes from its parent, and a test from its cassette.
+"""Answers that need not be paid for again: what a fork takes from its ancestors, and a test from its cassette.
 
 A request that equals a recorded one is answered from there, each recorded answer at most once: the one of the same
 rollout and ordinal if there is one, or else the oldest left. So an edit pays for the calls it changed, and a batch
-size, an order or a dropped example changes none. A fork makes failed calls again; a cassette has them fail as they
-did.
+size, an order or a dropped example changes none. What the parent has not, being a fork itself, it may still take
+from its own. A fork makes failed calls again; a cassette has them fail as they did.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -18,6 +18,7 @@ import msgspec
 from eventcore.history import events as e
 from eventcore.history.costs import MOMENTS
 from eventcore.history.run import Run
+from eventcore.history.store import Store
 from eventcore.replay.outcomes import CANCELLED
 
 Key = tuple[str | None, str, int]
@@ -84,42 +85,55 @@ class Pool:
             key = equal.popleft()
         return self._left.pop(key)
 
+    def leave_out(self, seqs: Container[int]) -> None:
+        """Keep no answers recorded at these seqs: they were taken before."""
+        for key, answer in list(self._left.items()):
+            if isinstance(answer, e.EffectReused) and answer.origin_seq in seqs:
+                del self._left[key]
 
-_pools: WeakKeyDictionary[Run, Pool | None] = WeakKeyDictionary()
+
+_pools: WeakKeyDictionary[Run, list[Pool]] = WeakKeyDictionary()
 
 
-def _pool_of(run: Run) -> Pool | None:
-    """Return what a fork may take from its parent; None for a run that is no fork, or a fork without reuse."""
+def _pools_of(run: Run) -> list[Pool]:
+    """Return what a fork may take from its ancestors, nearest first; [] for a run that is no fork."""
     if run not in _pools:
-        _pools[run] = _pool(run)
+        _pools[run] = _inherited(run)
     return _pools[run]
 
 
-def _pool(run: Run) -> Pool | None:
-    if run.forked_at is None:
+def _inherited(run: Run) -> list[Pool]:
+    """Read what the ancestors answered: each up to the head that was pinned when its child was forked."""
+    pools: list[Pool] = []
+    taken: defaultdict[str, set[int]] = defaultdict(set)
+    number, head = run.number, run.head
+    run.settle()  # makes it visible to readers
+    while (pinned := _own_events(run.store, number, head, taken)) is not None:
+        number, head = pinned["run"], pinned["head"]
+        pool = Pool(pinned["name"], run.store.reader(number).events(1, head), pinned["from"])
+        pool.leave_out(taken[pool.origin])
+        pools += [pool] if len(pool) else []
+    return pools
+
+
+def _own_events(
+    store: Store, number: int, head: int, taken: defaultdict[str, set[int]]
+) -> dict[str, Any] | None:
+    """Add what a fork took itself, by the name of whom it was taken from; return whose answers it may take.
+
+    Returns:
+        Which run, from where and up to where; None for a run that is no fork, and for one without reuse.
+    """
+    row = store.row(number)
+    if row.parent is None or row.forked_at >= head:
         return None
-    own_first = run.forked_at + 1
-    for record in run.events(own_first, own_first, kind=e.RunStarted):
-        pinned = record.event.facts.get("reuse") if isinstance(record.event, e.RunStarted) else None
-        if pinned is not None and pinned["head"] > pinned["from"]:
-            return _without_taken(_parents(run, pinned), run)
-    return None
-
-
-def _parents(run: Run, pinned: dict[str, Any]) -> Pool:
-    """What the parent answered: which run, from where, up to where, as the `RunStarted` of the fork says."""
-    return Pool(pinned["name"], run.store.reader(pinned["run"]).events(1, pinned["head"]), pinned["from"])
-
-
-def _without_taken(pool: Pool, run: Run) -> Pool:
-    """Leave out what an earlier process of this fork took."""
-    asked: dict[int, e.EffectStarted] = {}
-    for record in run.events((run.forked_at or 0) + 1):
-        if isinstance(record.event, e.EffectStarted):
-            asked[record.seq] = record.event
-        elif isinstance(record.event, e.EffectReused) and record.event.cause in asked:
-            pool.take(asked[record.event.cause])
-    return pool
+    events = store.reader(number).events(row.forked_at + 1, head)
+    _, first = next(events)
+    for _, event in events:
+        if isinstance(event, e.EffectReused):
+            taken[event.origin].add(event.origin_seq)
+    pinned: dict[str, Any] | None = first.facts.get("reuse") if isinstance(first, e.RunStarted) else None
+    return pinned
 
 
 class Tape(Protocol):
@@ -153,13 +167,12 @@ def set_tape(tape: Tape | None) -> None:
 
 
 def recorded_answer(run: Run, asked: e.EffectStarted) -> Answer | None:
-    """Return the recorded outcome of a request: from the parent of a fork, or else from the tape; None to ask.
+    """Return the recorded outcome of a request: from the ancestors of a fork, or else from the tape; None to ask.
 
     Raises:
         CallNotRecorded: There is none, and the tape lets no call be made.
     """
-    pool = _pool_of(run)
-    found = None if pool is None else pool.take(asked)
+    found = next((answer for pool in _pools_of(run) if (answer := pool.take(asked)) is not None), None)
     if found is None and _tape is not None:
         found = _tape.answer(asked)
     return found
