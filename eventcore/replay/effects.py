@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from eventcore.errors import CallNotRecorded, InvalidValue, TracingError
+from eventcore.errors import InvalidValue, TracingError
 from eventcore.history import events as e
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run, in_effect, scope
@@ -190,12 +190,12 @@ class Effect:
             self.reuse()
 
     def reuse(self) -> bool:
-        """Take the recorded outcome of an equal request, and record so, if there is one."""
-        try:
-            found = None if self.moment else recorded_answer(self.run, self._asked)
-        except CallNotRecorded as error:
-            self.failed(error, sent=False)
-            raise
+        """Take the recorded outcome of an equal request, and record so, if there is one.
+
+        Raises:
+            CallNotRecorded: There is none, and none may be made. The call is in doubt then: a resumed run makes it.
+        """
+        found = None if self.moment else recorded_answer(self.run, self._asked)
         if found is not None:
             self._take(found)
         return found is not None

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import eventcore as ec
 from eventcore.errors import CallNotRecorded, CorruptLog, InvalidValue, ModelFailed, NotFound, StorageError
@@ -243,6 +245,71 @@ def test_a_run_resumed_inside_a_cassette_takes_first_from_its_log(
     with cassette(place, mode="new_episodes") as playing:
         assert script(3) == ["a 1", "b 2", "c 3"]
     assert (playing.played, playing.recorded) == (0, 1)
+
+
+def test_a_resumed_run_whose_next_call_is_missing_can_be_resumed_again(
+    tmp_path: Path, place: Path, asked: Asked
+) -> None:
+    def script(upto: int) -> list[str]:
+        with ec.open(tmp_path / "runs.lmdb") as store, store.run("r", resume=True):
+            return [asked.ask(question) for question in "abc"[:upto]]
+
+    async def asked_later() -> str:
+        async def call(ticket: object) -> Outcome:
+            return Outcome("late")
+
+        outcome: str = (await perform("late", {}, call)).answer
+        return outcome
+
+    def later() -> list[str]:
+        with ec.open(tmp_path / "runs.lmdb") as store, store.run("r", resume=True):
+            return [*(asked.ask(question) for question in "abc"), ec.wait(asked_later())]
+
+    with cassette(place):
+        script(2)
+    for _ in range(2):
+        with cassette(place, mode="none"), pytest.raises(CallNotRecorded):
+            script(3)
+    assert script(3) == ["a 1", "b 2", "c 3"]
+    for _ in range(2):
+        with cassette(place, mode="none"), pytest.raises(CallNotRecorded):
+            later()
+    assert later() == ["a 1", "b 2", "c 3", "late"]
+
+
+@settings(max_examples=30)
+@given(
+    recorded=st.lists(st.sampled_from("abc"), max_size=8),
+    again=st.lists(st.sampled_from("abcd"), max_size=10),
+    mode=st.sampled_from(["none", "once", "new_episodes", "all"]),
+)
+def test_every_answer_is_given_once_in_its_order_and_the_rest_is_made_or_refused(
+    recorded: list[str], again: list[str], mode: str
+) -> None:
+    """Against a model of its own: a queue of answers for each question."""
+    asked = Asked()
+    with tempfile.TemporaryDirectory() as folder, ec.open("memory:") as store, store.run("test"):
+        place = Path(folder) / "it.sqlite"
+        queues: dict[str, list[str]] = {}
+        with cassette(place, mode="once"):
+            for question in recorded:
+                queues.setdefault(question, []).append(asked.ask(question))
+        if mode == "all":
+            queues.clear()
+        made: list[str] = []
+        writes = mode in ("new_episodes", "all") or (mode == "once" and not recorded)
+        with cassette(place, mode=mode) as playing:
+            for question in again:
+                if queues.get(question):
+                    assert asked.ask(question) == queues[question].pop(0)
+                elif writes:
+                    made.append(asked.ask(question))
+                else:
+                    with pytest.raises(CallNotRecorded):
+                        asked.ask(question)
+        assert asked.calls == recorded + [text.split()[0] for text in made]
+        assert playing.recorded == len(made)
+        assert playing.left == (0 if mode == "all" else sum(map(len, queues.values())))
 
 
 # --- modes ----------------------------------------------------------------------------------------
