@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import eventcore as ec
 from eventcore import optimizers
 from eventcore.history.events import AnyEvent
+from eventcore.history.scope import process_scope
 from eventcore.history.state import apply
 from tests.training.programs import Answer, Echo, Question, Speaker, program_of
 
@@ -290,7 +291,12 @@ class Lost(ec.Module):
         return await self.own(inputs, training=False)
 
 
-def test_a_record_appended_outside_any_example_is_closed_and_said() -> None:
+@pytest.mark.parametrize("current", ["the training's", "none"])
+def test_a_record_appended_outside_any_example_is_closed_and_said(
+    run: Any, current: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The thread is outside the block too, so the process's run is current there, and not what other tests left.
+    monkeypatch.setattr(process_scope, "run", None if current == "none" else run)
     program = program_of(Lost(name="lost"))
     program.compile(reward="exact_match", optimizer="random_few_shot")
     with pytest.warns(UserWarning, match=r"outside any example .* use asyncio\.to_thread"):
