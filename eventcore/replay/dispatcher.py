@@ -25,6 +25,7 @@ import msgspec
 from eventcore.errors import BusyTask
 from eventcore.history.run import Run
 from eventcore.history.scope import Scope, current, process_scope
+from eventcore.replay.endings import runner_cancels
 
 PASS_LIMIT = 100_000
 """Passes of the loop during which a run's task may keep itself ready while outcomes wait for it to block."""
@@ -63,11 +64,17 @@ class Turn(asyncio.Future[T]):
     Args:
         dispatcher: Who gives turns.
         seq: Seq of the effect that is waited for, 0 for none.
+
+    Attributes:
+        seq: That.
+        ordinal: Its place among those who began to wait.
+        by_runner: Whether it was `asyncio.run` that cancelled it.
     """
 
     def __init__(self, dispatcher: Dispatcher, seq: int = 0) -> None:
         super().__init__(loop=dispatcher.loop)
         self.seq = seq
+        self.by_runner = False
         self._dispatcher = dispatcher
         self._told: tuple[Any, ...] = ()
         self.ordinal = dispatcher.next_ordinal()
@@ -77,6 +84,7 @@ class Turn(asyncio.Future[T]):
         if self.done():
             return False
         self._told = () if msg is None else (msg,)
+        self.by_runner = self.by_runner or runner_cancels()
         self._dispatcher.give_up(self)
         return True
 

@@ -22,7 +22,7 @@ from eventcore.history.reading import Reader
 from eventcore.history.run import Run
 from eventcore.history.state import State, apply
 from eventcore.replay.divergence import Divergence, divergence, same
-from eventcore.replay.endings import OUTCOMES, is_cancelled, is_interruption, only_ends
+from eventcore.replay.endings import OUTCOMES, is_cancelled, is_interruption, is_mark, only_ends
 from eventcore.replay.stillness import has_timers, may_hear
 from eventcore.replay.threads import Threads
 
@@ -49,6 +49,9 @@ LOOK_AHEAD = 10_000
 """Events among which a read is looked for that is not recorded next."""
 
 POLL = 0.002
+
+CALM_PASSES = 3
+"""Passes of the loop in which a recorded cancellation may still come of itself."""
 
 
 class Replayer:
@@ -86,6 +89,7 @@ class Replayer:
         self._threads = Threads()
         self._moved = (time.monotonic(), 0)  # when, and by the clock of the log
         self._turn = threading.Condition(run.lock)
+        self._calm = (0, 0)  # how often everything was blocked at a position
         self._error: Diverged | None = None
         self._interrupted = False  # what the code still does is no more than its ending: it is not recorded
 
@@ -277,6 +281,9 @@ class Replayer:
     def _look_again(self, dispatcher: Dispatcher, coming: tuple[int, e.Event]) -> None:
         """Nothing can be handed out: a timer, a thread or a connection of the code's own may be what it waits for."""
         event = coming[1]
+        if is_cancelled(event) and self._may_be_over():
+            dispatcher.wake()
+            return
         moves = has_timers(dispatcher) or may_hear(dispatcher) or self._threads.others_may_come(event)
         if not moves or time.monotonic() > self._deadline(event):
             try:
@@ -290,6 +297,12 @@ class Replayer:
             dispatcher.wake()
             return
         dispatcher.loop.call_later(POLL, dispatcher.wake, context=dispatcher.context)
+
+    def _may_be_over(self) -> bool:
+        """Whether the code's coroutine may just have ended: its loop cancels what is left a few passes later."""
+        position, passes = self._calm
+        self._calm = (self.position, passes + 1 if position == self.position else 1)
+        return self._calm[1] <= CALM_PASSES
 
     def given_up(self, waits: Iterable[int]) -> int | None:
         """Say which wait is to be cancelled next: the one that was; one of which the log knows no end, at once."""
@@ -438,6 +451,11 @@ class Replayer:
                 return True
             between.append((seq, event))
         return False
+
+    def is_cut_short(self) -> bool:
+        """Whether what is recorded from here on is only how a process ended that was cut short."""
+        rest = list(self.rest())
+        return any(is_mark(event) for _, event in rest) and only_ends(rest)
 
     def _came_from(self, seq: int) -> bool:
         """Whether nothing of the code's own doing is recorded between a seq and the present position."""

@@ -369,6 +369,14 @@ class Comparison(Replayer):
         """The log is at its end and the code is not."""
         self._process.came_to_the_end(self)
 
+    def may_pass_ending(self, coming: tuple[int, e.Event]) -> bool:
+        """Where the recorded process was cut short, the log ends for a replay too."""
+        if super().may_pass_ending(coming):
+            return True
+        if self.is_cut_short():
+            self._process.came_to_the_end(self)
+        return False
+
     def diverged(self, found: Divergence) -> Diverged:
         """The code left the log."""
         self._process.left(self, found)
@@ -379,7 +387,7 @@ class Comparison(Replayer):
         with self.run.lock:
             self.next_seq()
             coming = next((found for found in self.rest() if not isinstance(found[1], e.FieldRead)), None)
-            if coming is None or self.may_pass_ending(coming):
+            if coming is None or super().may_pass_ending(coming) or self.is_cut_short():
                 return None
         return divergence(coming[0], coming[1], None, ())
 

@@ -18,7 +18,6 @@ from eventcore.history.run import Run
 from eventcore.history.state import encode_state
 from eventcore.replay.divergence import Divergence, say
 from eventcore.replay.effects import Effect
-from eventcore.replay.endings import only_ends
 from eventcore.replay.replayer import Replayer
 from eventcore.replay.waiting import Wait
 
@@ -109,9 +108,7 @@ class Resumption(Replayer):
         """Pass over the end of an interrupted process: it is taken back and the run goes on before it."""
         if super().may_pass_ending(coming):
             return True
-        rest = list(self.rest())
-        ended = [event for _, event in rest if isinstance(event, e.TrainEnded)]
-        if not ended or not only_ends(rest):
+        if not self.is_cut_short():
             return False
         kept = self.position
         state = encode_state(self.run.replayed_state)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from eventcore.errors import Diverged, StorageError
 from eventcore.history import events as e
 from eventcore.replay.dispatcher import Delivery, Turn, dispatcher_of
+from eventcore.replay.endings import cancellation
 from eventcore.replay.outcomes import Outcome, Ticket, outcome_of, raised_by
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ class Wait:
             return
         self.over = True
         with contextlib.suppress(Diverged, StorageError):  # told already; the cancellation goes on
-            _, ended_by = self.effect.failed(asyncio.CancelledError(), sent=not self.arrived)
+            error = cancellation(self._future.by_runner)
+            _, ended_by = self.effect.failed(error, sent=not self.arrived)
             if not self.arrived:
                 self.effect.ended_by = ended_by
         self.arrived = True
