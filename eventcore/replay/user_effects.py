@@ -12,28 +12,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-import typing
 import uuid as uuid_module
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, cast, overload
 from weakref import WeakKeyDictionary
-
-import msgspec
 
 from eventcore.errors import InvalidValue, WrongType
 from eventcore.history.costs import MOMENTS
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run, scope
-from eventcore.history.values import canonical
-from eventcore.models.conversion import is_data_model, json_of
+from eventcore.history.values import describe
 from eventcore.replay.effects import Outcome, Ticket, perform, perform_now
 from eventcore.replay.moments import in_thread
 from eventcore.replay.moments import sleep as sleep
 from eventcore.replay.moments import timeout as timeout
 from eventcore.replay.randomness import stream
+from eventcore.replay.returns import Returned, as_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,16 +55,20 @@ def effect(
     """Record every call of a function as an effect.
 
     Args:
-        function: A plain or async function whose arguments and result are JSON values or data models.
+        function: A plain or async function, a partial of one or an object that can be called. Its arguments are JSON
+            values or data models; its result is too, or what its return annotation makes of JSON: data models in
+            containers, datetime, bytes, Decimal, Path, set[...], dict[int, ...].
         ignore: Names of arguments that are no part of the request: clients, sessions, keys.
-        name: What the log calls it; None for the function's qualified name.
+        name: What the log calls it; None for the qualified name of the function, of a partial's function or of an
+            object's class.
         paid: Whether a call costs money: in a run that is only in memory this warns once.
 
     Returns:
         A function of the same kind. It raises what the function raises, after recording the failure.
 
     Raises:
-        InvalidValue: `ignore` names an argument the function does not have, or the name is taken.
+        InvalidValue: `ignore` names an argument the function does not have, the name is taken, or no log could hold
+            what the annotation says it returns.
         SchemaMismatch: At a call: an argument or the result is no JSON value.
     """
     if function is None:
@@ -76,81 +77,69 @@ def effect(
 
 
 def _decorated(function: Callable[..., Any], *, ignore: tuple[str, ...], name: str | None, paid: bool) -> Any:
+    own = _own_name(function)
     signature = inspect.signature(function)
     unknown = [argument for argument in ignore if argument not in signature.parameters]
     if unknown:
         raise InvalidValue(
-            f"cannot ignore argument {unknown[0]!r} of {function.__qualname__}: it has "
-            f"{', '.join(signature.parameters) or 'none'}"
+            f"cannot ignore argument {unknown[0]!r} of {own}: it has {', '.join(signature.parameters) or 'none'}"
         )
-    kind = name or function.__qualname__
+    kind = name or own
     if kind in MOMENTS:
         raise InvalidValue(
             f"cannot call an effect {kind!r}: the log knows ec.{kind} by that; pass another: @ec.effect(name=...)"
         )
-    decode = _decoder(function)
+    returned = Returned(function, kind)
 
     def request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        returned.require()
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return {
-            key: _as_json(value, f"argument {key!r} of {kind}")
+            key: as_json(value, f"argument {key!r} of {kind}")
             for key, value in bound.arguments.items()
             if key not in ignore
         }
 
-    if inspect.iscoroutinefunction(function):
+    if _is_async(function):
 
         @functools.wraps(function)
         async def asked(*args: Any, **kwargs: Any) -> Any:
             async def call(ticket: Ticket) -> Outcome:
-                return Outcome(_as_json(await function(*args, **kwargs), f"the result of {kind}"))
+                return Outcome(returned.encode(await function(*args, **kwargs)))
 
-            return decode((await perform(kind, request(args, kwargs), call, paid=paid)).answer)
+            return returned.decode((await perform(kind, request(args, kwargs), call, paid=paid)).answer)
 
         return asked
 
     @functools.wraps(function)
     def asked_now(*args: Any, **kwargs: Any) -> Any:
         def call(ticket: Ticket) -> Outcome:
-            return Outcome(_as_json(function(*args, **kwargs), f"the result of {kind}"))
+            return Outcome(returned.encode(function(*args, **kwargs)))
 
-        return decode(perform_now(kind, request(args, kwargs), call, paid=paid).answer)
+        return returned.decode(perform_now(kind, request(args, kwargs), call, paid=paid).answer)
 
     return asked_now
 
 
-def _as_json(value: Any, where: str) -> Any:
-    if is_data_model(value) and not isinstance(value, type):
-        return json_of(value, where)
-    return canonical(value, where)
+def _own_name(function: Any) -> str:
+    """What a function is called where no name was given: a partial by its function, an object by its class."""
+    if not callable(function):
+        raise WrongType(
+            f"cannot make an effect of {describe(function)}: pass a function; a name goes to @ec.effect(name=...)"
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidValue(
+            f"cannot make an effect of {function.__qualname__}: it yields, and one answer is recorded; return a list"
+        )
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[Any]", function).func
+    found: str = getattr(function, "__qualname__", type(function).__qualname__)
+    return found
 
 
-def _decoder(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Return what turns a recorded answer into what the annotation promises; without one it stays JSON."""
-
-    @functools.cache
-    def wanted() -> Any:
-        try:
-            return typing.get_type_hints(function).get("return", Any)
-        except NameError:
-            # An annotation that cannot be resolved promises nothing that could be kept.
-            return Any
-
-    def decode(answer: Any) -> Any:
-        kind = wanted()
-        if kind in (Any, None, type(None)) or answer is None:
-            return answer
-        if isinstance(kind, type) and hasattr(kind, "from_config") and hasattr(kind, "get_schema"):
-            return kind.from_config(answer)
-        try:
-            return msgspec.convert(answer, kind)
-        except (TypeError, msgspec.ValidationError) as error:
-            raise WrongType(
-                f"cannot give what {function.__qualname__} returned as {kind}: {error}; annotate what it returns"
-            ) from error
-
-    return decode
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
 
 
 def now() -> datetime:
