@@ -29,7 +29,7 @@ from eventcore.history.backend import Backend
 from eventcore.testing.backend_base import ALL, block
 from eventcore.testing.backend_breakage import BREAKAGE_CHECKS
 from eventcore.testing.backend_child import command, start
-from eventcore.testing.backend_machine import BackendMachine
+from eventcore.testing.backend_machine import BackendMachine, machine_of
 from eventcore.testing.backend_subject import PATIENCE, BackendSubject, UrlFactory, abilities, folder
 from eventcore.testing.backends import BackendConformance
 from eventcore.testing.checks import (
@@ -109,25 +109,28 @@ def random_histories(subject: BackendSubject, tally: Tally) -> None:
     """Drive it through random histories beside a model of plain dicts."""
     opened: list[Faulty] = []
 
-    class Machine(BackendMachine):
-        def open(self, place: str) -> Backend:
-            opened.append(Faulty(subject.open(place)))
-            return opened[-1]
+    def open_counted(self: BackendMachine, place: str) -> Backend:
+        opened.append(Faulty(subject.open(place)))
+        return opened[-1]
+
+    found = machine_of(subject.factory)
+    machine: type[BackendMachine] = type(found.__name__, (found,), {"open": open_counted})
 
     try:
         run_state_machine_as_test(
-            seed(subject.number)(Machine),
+            seed(subject.number)(machine),
             settings=settings(
-                max_examples=30,
+                max_examples=40,
                 stateful_step_count=30,
                 deadline=None,
                 database=None,
                 suppress_health_check=ANY_HEALTH,
             ),
         )
-    except AssertionError as failure:
-        program = "\n".join(getattr(failure, "__notes__", []))
-        raise CheckFailed(f"{_line_of(failure)} {failure}\n{program}".strip()) from failure
+    except Exception as failure:
+        first = failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure
+        said = str(first) if isinstance(first, AssertionError) else f"{type(first).__name__}: {first}"
+        raise CheckFailed(f"{_line_of(first)} {said}\n{machine.case()}".strip()) from failure
     finally:
         _close_all(opened)
     tally.count(sum(sum(backend.calls.values()) for backend in opened))

@@ -9,7 +9,8 @@ says in words. Bind it with hypothesis:
 
     TestMine = MyMachine.TestCase
 
-What it cannot do is kill the process or fill the disk; those need the engine's own tests.
+or with `machine_of`. The shortest failing history is printed as a program, and saved as a log of what should have
+happened that `eventcore show` opens. What it cannot do is kill the process or fill the disk: `check_backend` does.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from eventcore.errors import ConcurrentAppend, DuplicateName, InvalidValue, NotFound
 from eventcore.history.backend import Backend, Block, Posting, StoredSnapshot
+from eventcore.testing.backend_case import origin, save
+from eventcore.testing.backend_subject import BackendSubject, UrlFactory
+from eventcore.testing.cases import SavingTestCase, StepTaken, program, recorded
 from eventcore.testing.interposed import a_fast_folder
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "ü"])
@@ -54,10 +59,22 @@ class ModelRun:
 
 
 class BackendMachine(RuleBasedStateMachine):
-    """Creates, forks, claims, appends, reads, deletes and reopens; compares everything after each step."""
+    """Creates, forks, claims, appends, reads, deletes and reopens; compares everything after each step.
+
+    Attributes:
+        factory: What `machine_of` was given; None in a class that defines `open`.
+        latest: The machine that was made last: after a failure, the one with the shortest history.
+        taken: What was done, by rules that are `recorded`.
+    """
+
+    factory: ClassVar[Any] = None
+    latest: ClassVar[BackendMachine | None] = None
+    TestCase = SavingTestCase()
 
     def __init__(self) -> None:
         super().__init__()
+        type(self).latest = self
+        self.taken: list[StepTaken] = []
         self.folder = Path(tempfile.mkdtemp(prefix="eventcore-machine-", dir=a_fast_folder()))
         self.place = str(self.folder / "store")
         self.model: dict[int, ModelRun] = {}
@@ -69,6 +86,19 @@ class BackendMachine(RuleBasedStateMachine):
     def open(self, place: str) -> Backend:
         """Open the backend at `place`, creating the store if there is none."""
         raise TypeError("cannot run the machine: define `open(self, place)` in the subclass")
+
+    # -- a failing history ------------------------------------------------------------------------
+
+    @classmethod
+    def case(cls) -> str:
+        """Save the history of the latest machine as a log; returns its program and how to look at the log."""
+        steps = cls.latest.taken if cls.latest is not None else []
+        return f"{program(origin(cls), steps)}\n\n{save(cls, steps)}"
+
+    def take(self, rule: str, **arguments: Any) -> None:
+        """Take one step of a program: a rule, and what always holds after it."""
+        getattr(self, rule)(**arguments)
+        self.the_store_is_what_the_model_says()
 
     # -- helpers of the rules -------------------------------------------------------------------
 
@@ -93,12 +123,14 @@ class BackendMachine(RuleBasedStateMachine):
         self.backend = self.open(self.place)
 
     @rule(name=NAMES, meta=st.binary(max_size=20), writer=st.sampled_from(["", "w1", "w2"]))
+    @recorded
     def create(self, name: str, meta: bytes, writer: str) -> None:
         """Create a run, unless the name is taken."""
         self._create(name, None, 0, meta, writer)
 
     @precondition(lambda self: self.model)
     @rule(name=NAMES, choice=st.integers(0, 9), back=st.integers(-1, 50), writer=st.sampled_from(["", "w3"]))
+    @recorded
     def fork(self, name: str, choice: int, back: int, writer: str) -> None:
         """Fork a run at a seq near its head, or beyond it, which is refused."""
         parent = self._pick(choice)
@@ -131,6 +163,7 @@ class BackendMachine(RuleBasedStateMachine):
         writer=st.sampled_from(["", "w1", "w2"]),
         off=st.sampled_from([None, 0, 0, -1, 1]),
     )
+    @recorded
     def claim(self, choice: int, writer: str, off: int | None) -> None:
         """Claim or release a run, expecting the right epoch, a wrong one, or none."""
         run = self._pick(choice)
@@ -153,6 +186,7 @@ class BackendMachine(RuleBasedStateMachine):
         snapshot=st.one_of(st.none(), st.integers(0, 3)),
         postings=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.binary(max_size=9)), max_size=3),
     )
+    @recorded
     def append(
         self,
         choice: int,
@@ -181,6 +215,7 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(
         choice=st.integers(0, 9), head_off=st.sampled_from([-1, 0, 1]), epoch_off=st.sampled_from([-1, 0, 1])
     )
+    @recorded
     def append_as_a_writer_that_is_behind(self, choice: int, head_off: int, epoch_off: int) -> None:
         """Append with a wrong head or epoch: nothing of it may become visible."""
         run = self._pick(choice)
@@ -203,6 +238,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model)
     @rule(choice=st.integers(0, 9), seq=SEQS)
+    @recorded
     def drop_snapshot(self, choice: int, seq: int) -> None:
         """Drop a snapshot that may or may not be there."""
         run = self._pick(choice)
@@ -211,6 +247,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model)
     @rule(choice=st.integers(0, 9))
+    @recorded
     def delete(self, choice: int) -> None:
         """Delete a run, unless a fork reads through it."""
         run = self._pick(choice)
@@ -226,6 +263,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model)
     @rule(choice=st.integers(0, 9), first=SEQS, length=st.integers(-1, 80))
+    @recorded
     def read_a_range(self, choice: int, first: int, length: int) -> None:
         """Read the blocks that overlap a range, and the snapshot before it."""
         run = self._pick(choice)
@@ -238,8 +276,23 @@ class BackendMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.backend is not None and self.backend.durable)
     @rule()
+    @recorded
     def reopen(self) -> None:
         """Close and open again: a durable store is unchanged."""
+        self._reopen()
+
+    @precondition(lambda self: self.backend is not None and self.backend.durable and self.model)
+    @rule()
+    @recorded
+    def leave(self) -> None:
+        """Release every run that is held, close, and open again: what the end of a program does."""
+        for run in self.model.values():
+            if run.writer:
+                self.store.claim(run.id, "")
+                run.writer = ""
+        self._reopen()
+
+    def _reopen(self) -> None:
         log_id = self.store.log_id
         self.store.close()
         self.backend = self.open(self.place)
@@ -275,3 +328,18 @@ class BackendMachine(RuleBasedStateMachine):
             assert list(self.backend.problems()) == []
             self.backend.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def machine_of(url_factory: UrlFactory) -> type[BackendMachine]:
+    """Return a state machine of one backend; its `TestCase` is a test.
+
+    Args:
+        url_factory: As in `check_backend`: f(place) -> URL, or the backend's class.
+    """
+    subject = BackendSubject(url_factory)
+
+    def opened(self: BackendMachine, place: str) -> Backend:
+        return subject.open(place)
+
+    name = "MachineOf" + "".join(character for character in subject.name if character.isalnum())
+    return type(name[:60], (BackendMachine,), {"open": opened, "factory": staticmethod(url_factory)})

@@ -11,8 +11,6 @@ its run is saved as a store that `eventcore show` opens.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +23,15 @@ from eventcore.history.run import Run
 from eventcore.history.scope import in_run
 from eventcore.history.state import State, apply
 from eventcore.history.store import open as open_store
+from eventcore.testing.cases import (
+    SavingTestCase,
+    StepTaken,
+    case_path,
+    how_to_show,
+    imported,
+    program,
+    recorded,
+)
 from eventcore.testing.checks import CheckFailed
 from eventcore.testing.module_subject import Bench, Factory, ModuleSubject, outputs_json
 from eventcore.testing.module_training import drawn_fields
@@ -32,8 +39,6 @@ from eventcore.testing.profiles import ANY_HEALTH
 from eventcore.testing.scheduling import run_coroutine
 
 PLACES = st.integers(0, 7)
-CASES = "EVENTCORE_CASES"
-"""Environment variable: the folder failing cases are saved in; `.eventcore-cases` without it."""
 
 
 class ModuleMachine(RuleBasedStateMachine):
@@ -41,13 +46,22 @@ class ModuleMachine(RuleBasedStateMachine):
 
     Attributes:
         subject: What is checked; set it in a subclass, or use `machine_of`.
+        inputs: What `machine_of` was given for inputs.
         latest: The machine that was made last: after a failure, the one with the shrunk history.
         steps: How many rules were carried out by all machines of this class.
     """
 
     subject: ClassVar[ModuleSubject]
+    inputs: ClassVar[Any] = None
     latest: ClassVar[ModuleMachine | None] = None
     steps: ClassVar[int] = 0
+    TestCase = SavingTestCase()
+
+    @classmethod
+    def case(cls) -> str:
+        """Save the run of the latest machine; returns the program that made it and how to look at it."""
+        steps = cls.latest.taken if cls.latest is not None else []
+        return f"{program(_origin(cls), steps)}\n\n{_saved(cls)}"
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +70,7 @@ class ModuleMachine(RuleBasedStateMachine):
         type(self).latest = self
         self.stack = ExitStack()
         self.folded, self.seq = State(), 0
+        self.taken: list[StepTaken] = []
 
     @initialize()
     def begin(self) -> None:
@@ -72,9 +87,15 @@ class ModuleMachine(RuleBasedStateMachine):
         examples = self.subject.examples()
         return examples[place % len(examples)]
 
+    def take(self, rule: str, **arguments: Any) -> None:
+        """Take one step of a program: a rule, and what always holds after it."""
+        getattr(self, rule)(**arguments)
+        self.the_state_is_what_the_log_says()
+
     # --- rules ---------------------------------------------------------------------------------
 
     @rule(place=PLACES, training=st.booleans())
+    @recorded
     def call(self, place: int, training: bool) -> None:
         """Call both on one example: they answer the same."""
         example = self._example(place)
@@ -84,6 +105,7 @@ class ModuleMachine(RuleBasedStateMachine):
         assert mine == theirs, f"answered {mine!r}, and its twin {theirs!r}"
 
     @rule(place=PLACES, count=st.integers(2, 4), order=st.integers(0, 50))
+    @recorded
     def call_at_once(self, place: int, count: int, order: int) -> None:
         """Call on several examples at once; the twin is called on them one after the other."""
         examples = [self._example(place + number) for number in range(count)]
@@ -97,6 +119,7 @@ class ModuleMachine(RuleBasedStateMachine):
         assert mine == theirs, f"at once answered {mine!r}, one after the other {theirs!r}"
 
     @rule(number=st.integers(0, 50))
+    @recorded
     def rewrite(self, number: int) -> None:
         """Write what an optimizer might into a trainable variable of both."""
         mine = self.bench.module.trainable_variables
@@ -108,6 +131,7 @@ class ModuleMachine(RuleBasedStateMachine):
                 self.twin.module.trainable_variables[place].update(fields)
 
     @rule(frozen=st.booleans())
+    @recorded
     def freeze(self, frozen: bool) -> None:
         """Freeze or thaw the module: its variables follow."""
         self.bench.module.trainable = not frozen
@@ -117,6 +141,7 @@ class ModuleMachine(RuleBasedStateMachine):
             assert not self.bench.module.trainable_variables, "frozen, it has trainable variables"
 
     @rule()
+    @recorded
     def snapshot(self) -> None:
         """Store a snapshot: nothing changes."""
         before = self.run.state.digest
@@ -124,6 +149,7 @@ class ModuleMachine(RuleBasedStateMachine):
         assert self.run.at(self.run.head).digest == before, "a snapshot is another state"
 
     @rule(back=st.integers(0, 20))
+    @recorded
     def fork(self, back: int) -> None:
         """Fork somewhere in the past: the fork begins with the state of then."""
         at = max(1, self.run.flush() - back)
@@ -172,8 +198,21 @@ def machine_of(factory: Factory, inputs: Any = None, number: int = 0) -> type[Mo
     return type(
         "MachineOf" + _letters(subject.name),
         (ModuleMachine,),
-        {"subject": subject, "latest": None, "steps": 0},
+        {"subject": subject, "inputs": inputs, "latest": None, "steps": 0},
     )
+
+
+def _origin(machine: type[ModuleMachine]) -> list[str]:
+    """Return the lines of a program that import and make a machine."""
+    subject = machine.subject
+    imports, factory = imported(subject.factory, "factory")
+    more, inputs = ([], "None") if machine.inputs is None else imported(machine.inputs, "inputs")
+    return [
+        "from eventcore.testing.module_machine import machine_of",
+        *imports,
+        *more,
+        f"state = machine_of({factory}, {inputs}, {subject.number})()",
+    ]
 
 
 def _letters(name: str) -> str:
@@ -211,9 +250,7 @@ def run_module_machine(
             ),
         )
     except Exception as failure:
-        program = "\n".join(getattr(failure, "__notes__", []))
-        place = _saved(machine)
-        raise CheckFailed(f"{type(failure).__name__}: {failure}\n{program}\n{place}") from failure
+        raise CheckFailed(f"{type(failure).__name__}: {failure}\n{machine.case()}") from failure
     finally:
         if machine.latest is not None:
             machine.latest.close()
@@ -225,13 +262,7 @@ def _saved(machine: type[ModuleMachine]) -> str:
     latest = machine.latest
     if latest is None or not hasattr(latest, "bench"):
         return "the module could not be made, so there is no log"
-    folder = Path(os.environ.get(CASES) or ".eventcore-cases")
-    folder.mkdir(parents=True, exist_ok=True)
-    path, number = folder / f"{machine.__name__}.lmdb", 1
-    while path.exists():
-        number += 1
-        path = folder / f"{machine.__name__}-{number}.lmdb"
-    return save_case(latest.run, path)
+    return save_case(latest.run, case_path(machine.__name__))
 
 
 def save_case(run: Run, path: Path) -> str:
@@ -242,6 +273,4 @@ def save_case(run: Run, path: Path) -> str:
             store.import_run(run)
     except Exception as error:
         return f"its log could not be saved at {path}: {error}"
-    return (
-        f"its log is saved; look at it with: {Path(sys.executable).name} -m eventcore show {path} {run.name}"
-    )
+    return how_to_show(path, run.name)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from eventcore.testing.cases import CASES
 from eventcore.testing.checks import ChecksFailed, Report
 from tests.mutants.registry import Kind, Mutant
 
@@ -90,6 +93,7 @@ def judge(kind: str, mutant: Mutant, run: Run) -> Verdict:
 def score(kinds: Sequence[str], show: bool = False) -> list[Verdict]:
     """Judge all mutants of some kinds."""
     verdicts: list[Verdict] = []
+    os.environ.setdefault(CASES, tempfile.mkdtemp(prefix="eventcore-cases-"))
     for kind in kinds:
         found, run = runner(kind)
         for mutant in found.mutants:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import eventcore as ec
-from eventcore.testing.checks import CheckFailed
+from eventcore.history.backend import Backend
+from eventcore.testing import BackendMachine, check_backend
+from eventcore.testing.backend_machine import machine_of as machine_of_backend
+from eventcore.testing.checks import CheckFailed, ChecksFailed
 from eventcore.testing.module_machine import machine_of, run_module_machine
+from tests.mutants.backends import ForgetsReleases, OffByOneHead
 from tests.mutants.modules import LosesCounts, WritesTheRawValue
 from tests.mutants.sound_modules import Greeter, Name
 from tests.testing import soak
@@ -29,13 +36,102 @@ def test_a_failing_history_is_short_and_its_log_opens(
     with pytest.raises(CheckFailed) as caught:
         run_module_machine(faulty, Name)
     said = str(caught.value)
-    assert said.count("state.call") == 1
+    assert said.count('state.take("call') == 1
+    again = run_as_a_script(program_of(said))
+    assert again.returncode != 0
+    assert said.splitlines()[0].partition(": ")[2] in again.stderr
     found = re.search(r"eventcore show (\S+) (\S+)", said)
     assert found is not None
     with ec.open(found[1], read_only=True) as store:
         run = store[found[2]]
         assert any(type(record.event).__name__ == "VariableDeclared" for record in run.events())
         assert run.at(run.head).variables
+
+
+def program_of(said: str) -> str:
+    """The program printed among other things."""
+    found = re.search(r"^ *import eventcore\n.*?state\.teardown\(\)$", said, re.DOTALL | re.MULTILINE)
+    assert found is not None, said
+    return textwrap.dedent(found[0])
+
+
+def run_as_a_script(program: str) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=root, timeout=60
+    )
+
+
+def shown(said: str, command: str) -> str:
+    """What the command line prints of the case that was saved."""
+    found = re.search(r"eventcore show (\S+) (\S+)", said)
+    assert found is not None, said
+    done = subprocess.run(
+        [sys.executable, "-m", "eventcore", command, found[1], found[2]],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_failing_history_of_a_backend_is_a_program_that_fails_and_a_log_that_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTCORE_CASES", str(tmp_path / "cases"))
+    with pytest.raises(ChecksFailed) as caught:
+        check_backend(ForgetsReleases, only=["random_histories"])
+    said = str(caught.value)
+    again = run_as_a_script(program_of(said))
+    assert again.returncode != 0
+    assert "assert (row.head, row.epoch, row.writer, row.meta) == " in again.stderr
+    assert "AssertionError" in again.stderr
+    state, log = shown(said, "show"), shown(said, "log")
+    assert "should_hold" in state
+    assert re.search(r"(leave|reopen)\(\)", state)
+    assert "step" in log
+
+
+def test_the_same_program_runs_through_where_the_backend_is_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTCORE_CASES", str(tmp_path / "cases"))
+    with pytest.raises(ChecksFailed) as caught:
+        check_backend(OffByOneHead, only=["random_histories"])
+    program = program_of(str(caught.value)).replace("tests.mutants.backends", "eventcore.backends.memory")
+    sound = run_as_a_script(program.replace("OffByOneHead", "MemoryBackend"))
+    assert sound.returncode == 0, sound.stderr
+
+
+class MachineOfAFaultyBackend(BackendMachine):
+    def open(self, place: str) -> Backend:
+        return OffByOneHead.open("")
+
+
+def test_a_test_of_a_machine_says_where_the_failing_case_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTCORE_CASES", str(tmp_path / "cases"))
+    test = MachineOfAFaultyBackend.TestCase
+    assert test is MachineOfAFaultyBackend.TestCase
+    with pytest.raises(AssertionError) as caught:
+        test("runTest").runTest()
+    said = "\n".join(caught.value.__notes__)
+    assert "import MachineOfAFaultyBackend\n" in program_of(said)
+    assert run_as_a_script(program_of(said)).returncode != 0
+    assert "should_hold" in shown(said, "show")
+
+
+def test_what_cannot_be_imported_is_named_in_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTCORE_CASES", str(tmp_path / "cases"))
+
+    def local(place: str) -> str:
+        return f"memory:{place}"
+
+    machine = machine_of_backend(local)
+    machine().begin()
+    assert "# define url_factory here" in machine.case()
 
 
 @pytest.mark.campaign
