@@ -401,28 +401,37 @@ class OffByOneHead(MemoryBackend):
         return max(0, super().head(run) - 1)
 
 
-@mutant("what_is_appended_is_read_back_byte_for_byte", "large_blocks_are_read_in_order")
-class CutsLargeBlocks(MemoryBackend):
-    """Keeps 64 KB of a block."""
+class KeepsAPart(MemoryBackend):
+    """Keeps a part of each block; the mutants below say which."""
+
+    def part(self, data: bytes) -> bytes:
+        """All of it."""
+        return data
 
     def append(
         self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any, **named: Any
     ) -> None:
-        """Cut."""
-        cut = [Block(b.first_seq, b.last_seq, b.data[:65536]) for b in blocks]
+        """That part."""
+        cut = [Block(b.first_seq, b.last_seq, self.part(b.data)) for b in blocks]
         super().append(run, expected_head, epoch, cut, *rest, **named)
+
+
+@mutant("what_is_appended_is_read_back_byte_for_byte", "large_blocks_are_read_in_order")
+class CutsLargeBlocks(KeepsAPart):
+    """Keeps 64 KB of a block."""
+
+    def part(self, data: bytes) -> bytes:
+        """The first."""
+        return data[:65536]
 
 
 @mutant("what_is_appended_is_read_back_byte_for_byte")
-class StripsZeros(MemoryBackend):
+class StripsZeros(KeepsAPart):
     """Keeps bytes in something that ends at a zero."""
 
-    def append(
-        self, run: int, expected_head: int, epoch: int, blocks: Sequence[Block], *rest: Any, **named: Any
-    ) -> None:
+    def part(self, data: bytes) -> bytes:
         """Until the zero."""
-        cut = [Block(b.first_seq, b.last_seq, b.data.split(b"\0")[0]) for b in blocks]
-        super().append(run, expected_head, epoch, cut, *rest, **named)
+        return data.split(b"\0")[0]
 
 
 @mutant("an_append_at_another_head_is_refused_and_says_what_it_found")

@@ -6,37 +6,39 @@ machine of backends holds each against a model; this holds them against each oth
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from eventcore.backends.wrappers import Wrapper
 from eventcore.errors import EventcoreError
-from eventcore.history.backend import Backend, Block, Posting, Problem, RunRow, StoredSnapshot
+from eventcore.history.backend import Backend, Block, Problem, RunRow
+
+ASKED = frozenset(Backend.__abstractmethods__) | {"head"}
+"""What all are asked, and have to answer alike."""
 
 
 class Different(AssertionError):
     """Two backends gave different answers."""
 
 
-class Lockstep(Backend):
-    """Backends that must not differ.
-
-    Attributes:
-        asked: How often anything was asked.
-    """
-
-    durable = True
+class Together:
+    """Stands for several backends: a method asks all of them and answers once."""
 
     def __init__(self, backends: Sequence[Backend]) -> None:
         self.backends = list(backends)
         self.url = "lockstep:" + ",".join(backend.url for backend in backends)
         self.log_id = self.backends[0].log_id
-        self.read_only = False
-        self.asked = 0
+        self.read_only, self.durable = False, True
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in ASKED:
+            raise AttributeError(name)
+        return functools.partial(self._all, name)
 
     def _all(self, name: str, *args: Any, **named: Any) -> Any:
-        self.asked += 1
         answers = [_answer(getattr(backend, name), args, named) for backend in self.backends]
         for backend, (answer, _) in zip(self.backends, answers, strict=True):
             if _equal(answer) != _equal(answers[0][0]):
@@ -48,88 +50,31 @@ class Lockstep(Backend):
             raise error
         return answer
 
-    def runs(self) -> list[RunRow]:
-        """Return all runs."""
-        found: list[RunRow] = self._all("runs")
-        return found
-
-    def run(self, name_or_id: str | int) -> RunRow | None:
-        """Return one run."""
-        found: RunRow | None = self._all("run", name_or_id)
-        return found
-
-    def head(self, run: int) -> int:
-        """Return a head."""
-        found: int = self._all("head", run)
-        return found
-
-    def create_run(
-        self, name: str, *, parent: int | None = None, forked_at: int = 0, meta: bytes = b"", writer: str = ""
-    ) -> RunRow:
-        """Create a run."""
-        found: RunRow = self._all(
-            "create_run", name, parent=parent, forked_at=forked_at, meta=meta, writer=writer
-        )
-        return found
-
-    def claim(self, run: int, writer: str, expected_epoch: int | None = None) -> RunRow:
-        """Claim a run."""
-        found: RunRow = self._all("claim", run, writer, expected_epoch)
-        return found
-
-    def append(
-        self,
-        run: int,
-        expected_head: int,
-        epoch: int,
-        blocks: Sequence[Block],
-        snapshot: StoredSnapshot | None = None,
-        postings: Sequence[Posting] = (),
-    ) -> None:
-        """Append."""
-        self._all("append", run, expected_head, epoch, blocks, snapshot, postings)
-
-    def blocks(self, run: int, first: int, last: int) -> Iterator[Block]:
-        """Yield blocks."""
-        return iter(self._all("blocks", run, first, last))
-
-    def snapshot(self, run: int, seq: int) -> StoredSnapshot | None:
-        """Return a snapshot."""
-        found: StoredSnapshot | None = self._all("snapshot", run, seq)
-        return found
-
-    def snapshot_seqs(self, run: int) -> list[int]:
-        """Return the seqs of snapshots."""
-        found: list[int] = self._all("snapshot_seqs", run)
-        return found
-
-    def drop_snapshot(self, run: int, seq: int) -> None:
-        """Drop a snapshot."""
-        self._all("drop_snapshot", run, seq)
-
-    def postings(self, run: int, variable: int) -> list[Posting]:
-        """Return postings."""
-        found: list[Posting] = self._all("postings", run, variable)
-        return found
-
-    def indexed_to(self, run: int) -> int:
-        """Return how far the index reaches."""
-        found: int = self._all("indexed_to", run)
-        return found
-
-    def delete_run(self, run: int) -> None:
-        """Delete a run."""
-        self._all("delete_run", run)
-
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with any."""
         for backend in self.backends:
             yield from backend.problems()
 
+    def facts(self) -> dict[str, object]:
+        """Nothing: what they say of themselves may differ."""
+        return {}
+
     def close(self) -> None:
         """Close all."""
         for backend in self.backends:
             backend.close()
+
+
+class Lockstep(Wrapper):
+    """Backends that must not differ."""
+
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        together: Any = Together(backends)
+        super().__init__(together)
+
+    def blocks(self, run: int, first: int, last: int) -> Iterator[Block]:
+        """Yield blocks, all of which were read and compared."""
+        return iter(super().blocks(run, first, last))
 
 
 def _answer(method: Callable[..., Any], args: Any, named: Any) -> tuple[Any, EventcoreError | None]:
