@@ -9,7 +9,7 @@ import click
 
 from eventcore.cli.output import count, print_json
 from eventcore.cli.stores import force_option, json_option
-from eventcore.errors import InvalidValue
+from eventcore.errors import DuplicateName, InvalidValue
 
 if TYPE_CHECKING:
     from eventcore.history.run import Run
@@ -49,10 +49,32 @@ def fork(
 
     with open(store, force=force, create=False) as opened:
         url = opened.url
-        _made(opened[run], name, at, edits, reuse=not no_reuse)
-    code = go_on(url, name, command, aside=as_json) if command else 0
+        parent = opened[run]
+        _require_free(parent, name, command)
+        _made(parent, name, at, edits, reuse=not no_reuse)
+    code = go_on(url, name, command, aside=as_json, edits=edits) if command else 0
     with open(url, read_only=True, force=force) as opened:
         return _report(opened[name], code, as_json, bool(command))
+
+
+def _require_free(parent: Run, name: str, command: Sequence[str]) -> None:
+    """Refuse a name that is taken, saying how to go on."""
+    import shlex
+
+    from eventcore.replay.commands import as_called, free_name, url_here
+
+    store = parent.store
+    if name not in store:
+        return
+    taken = store[name]
+    hint = ""
+    if taken.parent is not None and taken.parent.number == parent.number and command:
+        resume = shlex.join([*as_called(), "resume", url_here(parent), name, "--", *command])
+        hint = f", or go on with that fork, made at seq {taken.forked_at}: {resume}"
+    raise DuplicateName(
+        f"cannot fork run {parent.name!r} to {name!r}: the name is taken; choose another, such as "
+        f"{free_name(parent)!r}{hint}"
+    )
 
 
 def _made(parent: Run, name: str, at: str | None, edits: Sequence[str], reuse: bool) -> None:

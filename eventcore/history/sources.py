@@ -41,6 +41,11 @@ def user_frame(depth: int = 1) -> FrameType | None:
     return None
 
 
+def is_users(filename: str) -> bool:
+    """Whether a file is not this package's, nor the machinery it runs on."""
+    return not _belongs(filename)
+
+
 def _belongs(filename: str) -> bool:
     if filename.startswith(_SHIPPED_EXAMPLES):
         return False

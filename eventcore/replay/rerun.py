@@ -48,6 +48,7 @@ class Order(msgspec.Struct, frozen=True):
         report: Where a replay writes its report.
         breaks: Seqs and paths of variables at which it stops in the debugger.
         in_doubt: Policy for calls in doubt.
+        edits: The edits of the fork that is being made, as `--set` takes them; None if none is.
         world: The world to be in, None for the real one.
     """
 
@@ -58,6 +59,7 @@ class Order(msgspec.Struct, frozen=True):
     breaks: list[str] = []
     in_doubt: str = "retry"
     world: World | None = None
+    edits: list[str] | None = None
 
 
 class Found(msgspec.Struct):
@@ -154,9 +156,13 @@ class GoOnProcess:
 
     Args:
         order: Which.
+
+    Attributes:
+        forking: The edits of the fork that is being made, None if none is.
     """
 
     def __init__(self, order: Order) -> None:
+        self.forking = order.edits
         self._order = order
         self._done = False
 

@@ -228,7 +228,13 @@ def _last_lines(output: str) -> str:
 
 
 def go_on(
-    store: str, run: str, command: Sequence[str], in_doubt: str = "retry", *, aside: bool = False
+    store: str,
+    run: str,
+    command: Sequence[str],
+    in_doubt: str = "retry",
+    *,
+    aside: bool = False,
+    edits: Sequence[str] | None = None,
 ) -> int:
     """Run a command in which the first run of a store is the one given, and return its exit code.
 
@@ -238,10 +244,11 @@ def go_on(
         command: The command.
         in_doubt: Policy for calls in doubt.
         aside: Whether its standard output goes to stderr.
+        edits: If the run is a fork made just now: its edits, as `--set` takes them.
 
     Returns:
         The exit code; 128 and the number of the signal that ended it.
     """
-    order = Order("go-on", store, run, in_doubt=in_doubt)
+    order = Order("go-on", store, run, in_doubt=in_doubt, edits=None if edits is None else list(edits))
     code = started(list(command), order, catch=False, aside=aside).returncode
     return code if code >= 0 else 128 - code

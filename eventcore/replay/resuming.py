@@ -7,7 +7,6 @@ killed are in doubt: they may have been paid. Only they are ever made twice.
 
 from __future__ import annotations
 
-import shlex
 import sys
 from functools import partial
 
@@ -17,6 +16,16 @@ from eventcore.history.log import MAX_EVENT
 from eventcore.history.run import Run
 from eventcore.history.state import encode_state
 from eventcore.replay.divergence import Divergence, say
+from eventcore.replay.advice import (
+    again,
+    answers,
+    error_here,
+    failure_of,
+    in_short,
+    left_log,
+    shorter,
+    show_users_frames,
+)
 from eventcore.replay.effects import Effect
 from eventcore.replay.replayer import Replayer
 from eventcore.replay.waiting import Wait
@@ -72,7 +81,7 @@ class Resumption(Replayer):
         left = sum(not wait.effect.moment for wait in waits)
         doubt = f", {left} call{'s' * (left > 1)} in doubt" if left else ""
         say(
-            f"run {self.run.name!r} goes on at seq {self.position}: {self.effects} answers were taken from its log"
+            f"run {self.run.name!r} goes on at seq {self.position}: {answers(self.effects)} taken from its log"
             f"{doubt}"
         )
         for wait in waits:
@@ -120,22 +129,20 @@ class Resumption(Replayer):
 
     def diverged(self, found: Divergence) -> Diverged:
         """Say which command would accept what the code does now."""
-        run = self.run
-        fork = ["eventcore", "fork", run.store.url, run.name, "NEW"]
-        return Diverged(
-            f"cannot resume run {run.name!r}: its code {found}\n"
-            "The run is unchanged. To accept the change and pay only for the calls it changes:\n"
-            f"  {shlex.join([*fork, '--at', str(found.seq - 1), '--', 'python', *sys.orig_argv[1:]])}",
-            found,
-        )
+        show_users_frames()
+        return Diverged(left_log(self.run, found), found)
 
-    def _how_it_ended(self) -> str:
-        """In words, by what the training said of itself last."""
+    def _how_it_ended(self, error: BaseException | None) -> str:
+        """In words, by what the training said of itself last, and by the error the script ends with."""
         said = ""
         for _, event in self._reader.events(max(self._from + 1, self.last - _ENDING), self.last):
             if isinstance(event, e.TrainEnded):
                 said = event.reason
-        return "had finished" if said in ("", "done", "stopped") else f"ended again as it had ({said})"
+        if said not in ("", "done", "stopped"):
+            return f"ended again as it had ({said})"
+        if error is not None:
+            return f"has no more events, and its script failed ({in_short(error)}),"
+        return "had finished"
 
     def finish(self) -> None:
         """Say what became of a resumption that came to no new event."""
@@ -143,16 +150,16 @@ class Resumption(Replayer):
             return
         with self.run.lock:
             left = self.next_seq()
-        name = self.run.name
+        name, error = self.run.name, error_here()
         if left is None:
             say(
-                f"run {name!r} {self._how_it_ended()} at seq {self.last}: nothing was done again, {self.effects} "
-                "answers were taken from its log"
+                f"run {name!r} {self._how_it_ended(error)} at seq {self.last}: nothing was done again, "
+                f"{answers(self.effects)} taken from its log{again(self.run, failed)}"
             )
         else:
             say(
-                f"run {name!r}: the script ended at seq {self.position} and its log goes on to {self.last}; "
-                "nothing was changed"
+                f"run {name!r}: the script {how} at seq {self.position} and its log goes on to {self.last}; "
+                f"nothing was changed{'' if error is not None else shorter(self.run, self.position)}"
             )
 
 
@@ -166,3 +173,5 @@ def _wanted(effect: Effect) -> bool:
     )
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+            failed = None if error is None else failure_of(error, self._reader, self._from + 1, self.last)
+            how = "ended" if error is None else f"failed ({in_short(error)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -78,11 +79,10 @@ def test_a_changed_script_stops_at_its_first_difference_and_prints_a_fork_that_w
     said = script.write("abxd").run(1).stderr
     assert "cannot resume run 'main': its code diverged at seq" in said
     assert "recorded: c" in said and "replayed: x" in said
-    (command,) = re.findall(r"^  (eventcore fork .*)$", said, re.MULTILINE)
+    command = said.splitlines()[-1]
     assert (script.head, script.asked) == (head, "abcd")
-    words = command.split()
-    assert words[:6] == ["eventcore", "fork", script.url, "main", "NEW", "--at"]
-    made = script.eventcore(*words[1:7], "--", *script.command)
+    assert shlex.split(command)[3:8] == ["fork", script.url, "main", "main-fork", "--at"]
+    made = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment(), check=True)
     assert re.search(r"reused 3 of 4 calls|reused 1 of 2 calls", made.stdout), made.stdout
     assert script.asked == "abcdx"
 
@@ -143,6 +143,73 @@ def test_a_call_in_doubt_is_not_made_again_without_leave(
         (failed,) = store["main"].events(kind="EffectFailed")
         assert failed.event.cause == seq
     script.run(1)  # the same again: what failed is recorded
+    made = script.eventcore("fork", script.url, "main", "NEW", "--at", str(seq - 1), "--", *script.command)
+    assert "reused 0 of 2 calls" in made.stdout
+    assert script.asked == "abccd"
+
+
+@pytest.mark.slow
+def test_without_leave_of_who_is_asked_nothing_is_made_again_and_nothing_is_changed(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = doubtful(script)
+    head = script.head
+    monkeypatch.setenv("AGAIN", "yes")
+    script.write(before_answer=DIES_ASKING, options=", in_doubt='ask'")
+    for _ in range(2):
+        said = script.run(1).stderr  # nobody is at the terminal
+        assert f"was killed after seq {seq} and before its answer was recorded; the run is unchanged" in said
+        assert (script.asked, script.head) == ("abc", head)
+    script.write(before_answer=DIES_ASKING).run()
+    assert script.asked == "abccd"
+
+
+PLAIN = """
+import os, signal
+import eventcore as ec
+
+run = ec.open("runs.lmdb").run("r", seed=7, resume=True, in_doubt=os.environ["POLICY"])
+
+@ec.effect
+def ask(number: int) -> int:
+    with open("bill", "a") as file:
+        file.write(f"{number}\\n")
+    if number == 2 and "DIE" in os.environ:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * 2
+
+answers = []
+for number in range(1, 4):
+    try:
+        answers.append(ask(number))
+    except ec.errors.CallInDoubt:
+        if os.environ["POLICY"] == "ask":
+            raise
+        answers.append(None)
+print(answers)
+"""
+
+
+@pytest.mark.slow
+def test_the_policies_mean_the_same_for_plain_functions(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(PLAIN)
+
+    def started(policy: str, **more: str) -> Any:
+        return subprocess.run(
+            [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={"PYTHONPATH": str(ROOT), "POLICY": policy, **more}, timeout=60, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def billed() -> str:
+        return "".join((tmp_path / "bill").read_text().split())
+
+    assert started("retry", DIE="yes").returncode == -signal.SIGKILL
+    assert "the run is unchanged" in started("ask").stderr
+    assert billed() == "12"
+    assert started("fail").stdout == "[2, None, 6]\n"
+    assert billed() == "123"
+    assert started("retry").stdout == "[2, None, 6]\n", "what counts as failed stays so"
+    assert billed() == "123"
     assert script.asked == "abc"
 
 
