@@ -180,6 +180,10 @@ class CallNotRecorded(EventcoreError, RuntimeError):
     """A test asked what its cassette has no answer to, and its mode makes no calls."""
 
 
+class AttributeNotRecorded(EventcoreError, AttributeError):
+    """An error answered from the log had an attribute that JSON cannot hold."""
+
+
 class BusyTask(EventcoreError, RuntimeError):
     """A task of a run keeps itself ready for ever, so that no outcome can be delivered."""
 

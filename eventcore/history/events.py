@@ -436,6 +436,8 @@ class EffectFailed(Event, frozen=True, array_like=True, gc=False, tag=34):
         output_tokens: Tokens of those answers.
         cost: What they cost, in US dollars.
         raised: Module and name of the error's class, by which a replay finds it among those there are.
+        held: What else the error held that JSON can: `attributes` by name, `args` where they are not the message,
+            `text` and `parts` of a group of errors. `lost` names the attributes JSON cannot hold, and what they were.
     """
 
     error: str
@@ -446,6 +448,7 @@ class EffectFailed(Event, frozen=True, array_like=True, gc=False, tag=34):
     output_tokens: int = 0
     cost: float = 0.0
     raised: str = ""
+    held: JsonDict = {}
 
 
 class MetricLogged(Event, frozen=True, array_like=True, gc=False, tag=35):

@@ -18,15 +18,16 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from eventcore.errors import InvalidValue, TracingError
+from eventcore.errors import InvalidValue, ModelFailed, TracingError
 from eventcore.history import events as e
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run, in_effect, scope
 from eventcore.history.state import digest_of, size_of
 from eventcore.history.values import canonical
-from eventcore.replay.outcomes import Outcome, Ticket, class_name, outcome_of, raised_by
+from eventcore.replay.outcomes import Outcome, Ticket, outcome_of
+from eventcore.replay.raised import class_name, held_by, message_of, raised_by
 from eventcore.replay.reuse import Answer, recorded_answer, stamped, tape_here
-from eventcore.replay.secrets import redacted, redacted_text
+from eventcore.replay.secrets import redacted
 from eventcore.replay.spending import begun, ended
 from eventcore.replay.waiting import OutcomeEvent, Wait
 
@@ -232,16 +233,15 @@ class Effect:
             error: What it raised.
             sent: Whether that counts as a call; False where its outcome is recorded already.
         """
-        attempts: int = getattr(error, "attempts", 1) if sent and not self.moment else 0
-        message = redacted_text(str(error))[:2000].encode("utf-8", "replace").decode()
+        told: ModelFailed = error if isinstance(error, ModelFailed) else ModelFailed("", type(error).__name__)
+        message, held = message_of(error), held_by(error)
         latency = (time.monotonic_ns() - self._began) // 1000
-        kind: str = getattr(error, "kind", type(error).__name__)
         event = e.EffectFailed(
-            *_stamp(self.run, self.ticket.seq), kind, message, latency, attempts,
-            getattr(error, "input_tokens", 0), getattr(error, "output_tokens", 0), getattr(error, "cost", 0.0),
-            class_name(error),
+            *_stamp(self.run, self.ticket.seq), told.kind, message, latency,
+            told.attempts if sent and not self.moment else 0, told.input_tokens, told.output_tokens, told.cost,
+            class_name(error), held,
         )  # fmt: skip
-        seq = self.run.record(event, len(message) + 64)
+        seq = self.run.record(event, len(message) + size_of(held) + 64)
         if self.tape is not None and sent:
             self.tape.keep(self._asked, event)
         return seq, event
@@ -250,7 +250,9 @@ class Effect:
         """Record an outcome once more, as one that cost nothing: here the program sees it."""
         moment = _stamp(self.run, self.ticket.seq)
         if isinstance(event, e.EffectFailed):
-            again: e.Event = e.EffectFailed(*moment, event.error, event.message, 0, 0, raised=event.raised)
+            again: e.Event = e.EffectFailed(
+                *moment, event.error, event.message, 0, 0, raised=event.raised, held=event.held
+            )
         else:
             again = e.EffectCompleted(*moment, event.answer, event.model, 0, 0, 0.0, 0, 0)
         self.run.record(again, 64)

@@ -48,7 +48,9 @@ _KEYS = (
 
 _NEVER = (kinds.MemoryViewType, kinds.ExtType, kinds.RawType)
 
-_INSTEAD = "annotate JSON, a data model, a dataclass, a msgspec Struct, datetime, bytes, set[...], or containers of them"
+_INSTEAD = (
+    "annotate JSON, a data model, a dataclass, a Struct, datetime, bytes, set[...], or containers of them"
+)
 
 
 class Returned:

@@ -64,7 +64,17 @@ class Pool:
             if not failures or event.error == CANCELLED:
                 return None
             # Nothing is sent for it here, so nothing is spent.
-            return e.EffectFailed(0, None, 0, event.error, event.message, 0, 0, raised=event.raised)
+            return msgspec.structs.replace(
+                event,
+                time=0,
+                rollout=None,
+                cause=0,
+                latency=0,
+                attempts=0,
+                input_tokens=0,
+                output_tokens=0,
+                cost=0.0,
+            )
         return e.EffectReused(
             0, None, 0, event.answer, event.model, event.input_tokens, event.output_tokens, event.cost,
             self.origin, seq,

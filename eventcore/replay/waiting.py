@@ -17,7 +17,8 @@ from eventcore.errors import Diverged, StorageError
 from eventcore.history import events as e
 from eventcore.replay.dispatcher import Delivery, Turn, dispatcher_of
 from eventcore.replay.endings import cancellation
-from eventcore.replay.outcomes import Outcome, Ticket, outcome_of, raised_by
+from eventcore.replay.outcomes import Outcome, Ticket, outcome_of
+from eventcore.replay.raised import raised_by
 
 if TYPE_CHECKING:
     from eventcore.replay.effects import Effect

@@ -184,7 +184,7 @@ def test_an_annotation_no_log_can_keep_is_refused_when_decorating(annotation: An
 
 
 def test_data_models_joined_by_an_operator_are_refused_as_an_annotation_with_what_works() -> None:
-    with pytest.raises(InvalidValue, match="ec.Or and no type; return one data model"):
+    with pytest.raises(InvalidValue, match=r"ec\.Or and no type; return one data model"):
         returning(Hit | Other, None, [])
 
 
