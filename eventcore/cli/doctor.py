@@ -14,7 +14,7 @@ from eventcore.cli import checks
 from eventcore.cli.output import coloured, count, paint, print_json, print_table, printable
 from eventcore.cli.program import BAD_INPUT, DAMAGED, NO
 from eventcore.cli.stores import force_option, json_option, reading, store_argument
-from eventcore.errors import EventcoreError, StorageError
+from eventcore.errors import EventcoreError, InvalidValue, StorageError
 
 if TYPE_CHECKING:
     from eventcore.replay.diagnosis import Diagnosis
@@ -36,8 +36,8 @@ def doctor(store: str | None, force: bool, as_json: bool, script: str | None) ->
     warning; a store that cannot be opened is one line of the report, and exit code 2 or 3 as everywhere.
 
     With --script the script is run once, its calls really made, in a scratch store, and then replayed with another
-    clock, other random numbers, another hash seed. What makes a difference without being recorded is named, the
-    first first; exit code 1 if there is any.
+    clock, other random numbers and identifiers, another hash seed. What makes a difference without being recorded
+    is named, the first first; exit code 1 if there is any.
     """
     if script is not None:
         return _examine(script, as_json)
@@ -71,7 +71,12 @@ def _examine(script: str, as_json: bool) -> int:
 
     from eventcore.replay.diagnosis import diagnose
 
-    first, *rest = shlex.split(script) or [""]
+    try:
+        first, *rest = shlex.split(script) or [""]
+    except ValueError as error:
+        raise InvalidValue(
+            f"cannot examine {script!r}: its quotes do not match ({error}); pass a command as in a shell"
+        ) from None
     found = diagnose(first, *rest) if first.endswith(".py") else diagnose([first, *rest])
     if as_json:
         print_json({"ok": not found.causes, **msgspec.to_builtins(found)})

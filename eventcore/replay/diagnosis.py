@@ -8,13 +8,14 @@ diverges, the sources are changed one at a time, and those that alone make it di
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from eventcore.errors import ReplayFailed
+from eventcore.errors import InvalidValue, NotFound, ReplayFailed
 from eventcore.history.run import Run
 from eventcore.history.store import open as open_store
 from eventcore.replay.divergence import Divergence
@@ -79,18 +80,15 @@ def diagnose(script: str | os.PathLike[str] | Sequence[str], *arguments: str) ->
         arguments: Arguments of the script.
 
     Raises:
-        NotFound: There is no such script.
+        NotFound: There is no such script, or no such program.
+        InvalidValue: It is none: a directory, a file that is neither a script nor a program, nothing at all.
         ReplayFailed: It failed, or recorded nothing.
     """
-    command = [*command_of(script), *arguments]
+    command = [*_command(script), *arguments]
     with tempfile.TemporaryDirectory(prefix="eventcore-doctor-") as folder:
         url, world = os.path.join(folder, "runs.lmdb"), World()
         order = Order("record", url, "", os.path.join(folder, "recorded"), world=world)
-        done = started(command, order, catch=False)
-        if done.returncode:
-            raise ReplayFailed(
-                f"cannot examine {' '.join(command)}: it ended with exit code {done.returncode}"
-            )
+        _record(command, order)
         taken = _taken(order)
         with open_store(url) as store:
             names = [name for name in store.runs() if store[name].head > 1]
@@ -102,6 +100,43 @@ def diagnose(script: str | os.PathLike[str] | Sequence[str], *arguments: str) ->
                 names, sum(each.run.head for each in examined), sum(each.effects for each in examined),
                 sorted(causes, key=lambda cause: cause.divergence.seq), _harmless(taken, causes),
             )  # fmt: skip
+
+
+def _command(script: str | os.PathLike[str] | Sequence[str]) -> list[str]:
+    """Return the command that runs a script, if there is something to be run."""
+    is_script = isinstance(script, (str, os.PathLike))
+    first = os.fspath(script) if isinstance(script, (str, os.PathLike)) else next(iter(script), "")
+    if not first.strip():
+        raise InvalidValue(
+            f"cannot examine {first!r}: it names no script; pass one, such as train.py, or a command, such as "
+            "'python -m train'"
+        )
+    if os.path.isdir(first):
+        raise InvalidValue(
+            f"cannot examine {first!r}: it is a directory; pass a script, such as {os.path.join(first, 'train.py')}"
+        )
+    if is_script and os.path.isfile(first):
+        return command_of(first)
+    if not is_script and shutil.which(first):
+        return command_of(script)
+    if os.path.isfile(first):
+        raise InvalidValue(
+            f"cannot examine {first!r}: its name does not end in .py, and it is no program that may be run; if it is "
+            f"a Python script, pass 'python {first}'"
+        )
+    kind = "script" if is_script else "script and no such program"
+    raise NotFound(f"cannot examine {first!r}: there is no such {kind} here ({os.getcwd()})")
+
+
+def _record(command: list[str], order: Order) -> None:
+    try:
+        done = started(command, order, catch=False)
+    except OSError as error:
+        raise InvalidValue(
+            f"cannot examine {' '.join(command)}: it cannot be run: {error.strerror or error}; pass a Python script"
+        ) from error
+    if done.returncode:
+        raise ReplayFailed(f"cannot examine {' '.join(command)}: it ended with exit code {done.returncode}")
 
 
 def _taken(order: Order) -> Taken:
