@@ -7,30 +7,37 @@ effects: libraries, and what an effect does, see the real ones. Which line took 
 
 from __future__ import annotations
 
-import datetime
+import contextvars
+import functools
+import inspect
 import os
 import random
 import sys
 import sysconfig
 import threading
-import time
-import uuid
-from collections.abc import Callable
-from types import FrameType
+from concurrent.futures import ThreadPoolExecutor
+from types import CodeType, FrameType
 from typing import Any
 
 import msgspec
 
 from eventcore.history.scope import scope
 from eventcore.history.sources import user_frame
+from eventcore.replay.surroundings import change_clock, change_identifiers, change_random
 
 SOURCES = ("clock", "random", "uuid", "hash", "threads")
 """What a world decides, in the order in which they are told."""
 
-_LIBRARIES = tuple(
-    {os.path.join(os.path.realpath(place), "") for place in sysconfig.get_paths().values()}
-    | {os.path.join(place, "") for place in sysconfig.get_paths().values()}
+_STANDARD = [sysconfig.get_path(place) for place in ("stdlib", "platstdlib")]
+_LIBRARIES = (
+    "<frozen",
+    *{os.path.join(place, "") for folder in _STANDARD for place in (folder, os.path.realpath(folder))},
 )
+_PACKAGES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+_SECRETS = os.path.join(os.path.dirname(random.Random.seed.__code__.co_filename), "secrets.py")
+_PASSING_ON = frozenset({random.Random.seed.__code__.co_filename, _SECRETS})
+_ASYNCIO = os.path.join(os.path.dirname(_SECRETS), "asyncio", "")
+_POOLS = ThreadPoolExecutor.submit.__code__.co_filename
 
 
 class World(msgspec.Struct, frozen=True):
@@ -38,9 +45,9 @@ class World(msgspec.Struct, frozen=True):
 
     Attributes:
         clock: Seconds since 1970 at which its clock starts.
-        tick: Seconds by which the clock goes on each time it is looked at.
-        random: Seed of the global random numbers.
-        uuid: Seed of identifiers and of the system's random bytes.
+        tick: Seconds by which the clock goes on when it is looked at, the second time twice as many, and so on.
+        random: Seed of the random numbers that have none: the global ones, the system's, a generator's.
+        uuid: Seed of identifiers.
         hash: `PYTHONHASHSEED`.
         threads: Seconds between two switches of threads.
     """
@@ -61,7 +68,8 @@ class World(msgspec.Struct, frozen=True):
 
 
 _ANOTHER: dict[str, dict[str, Any]] = {
-    "clock": {"clock": 1_734_567_890.0, "tick": 0.017},
+    # A Saturday morning in the other half of a later year; where the first is a Tuesday evening.
+    "clock": {"clock": 1_749_285_699.0, "tick": 0.5},
     "random": {"random": 2},
     "uuid": {"uuid": 2},
     "hash": {"hash": 4242},
@@ -79,143 +87,136 @@ class Entered:
         world: The world.
 
     Attributes:
+        world: The world.
         taken: What the user's lines took of it.
+        drawn: The random numbers of what has no seed.
+        seeded: Modules whose shared random numbers the script has given a seed.
     """
 
     def __init__(self, world: World) -> None:
+        self.world = world
         self.taken: Taken = {}
-        self._world = world
+        self.drawn = random.Random(world.random)
+        self.seeded: set[str] = set()
         self._looks = 0
-        self._identifiers = random.Random(world.uuid)
-        self._real_time, self._real_ns = time.time, time.time_ns
-        self._real_urandom, self._real_datetime = os.urandom, datetime.datetime
+        self._passed = 0.0
         sys.setswitchinterval(world.threads)
-        random.seed(world.random)
-        self._change_clock()
-        self._change_random()
-        self._change_identifiers()
+        change_clock(self)
+        change_random(self)
+        change_identifiers(self)
         self._note_threads()
 
-    def _is_users(self, source: str, what: str) -> bool:
-        """Whether the caller of a changed function is a line of the user's, outside effects; note it then."""
-        frame: FrameType | None = sys._getframe(2)
-        if frame is None or frame.f_code.co_filename.startswith((*_LIBRARIES, "<frozen")):
+    # --- the clock ---------------------------------------------------------------------------------
+
+    def seconds(self) -> float:
+        """Look at the clock: seconds since 1970.
+
+        It goes on faster and faster, so that what waits by looking at it comes to an end.
+        """
+        self._looks += 1
+        self._passed += self._looks * self.world.tick
+        return self.world.clock + self._passed
+
+    def seconds_up(self) -> float:
+        """Look at the clock: seconds since some time; few, so that real timers set by it do not wait long."""
+        return self.seconds() - self.world.clock + self.world.clock % 100
+
+    def pass_time(self, length: float) -> None:
+        """Let the clock go on: the script has slept."""
+        self._passed += length
+
+    # --- who asks ----------------------------------------------------------------------------------
+
+    def is_users(self, source: str, what: str) -> bool:
+        """Whether the caller of a replaced function is a line of the user's, outside effects; note it then.
+
+        Args:
+            source: What is taken, "" to note nothing.
+            what: The function, as it is told.
+        """
+        frame = sys._getframe(2)
+        depth = 2
+        while _only_passes_on(frame) and frame.f_back is not None:
+            if frame.f_code.co_filename == _SECRETS:
+                what = f"secrets.{frame.f_code.co_name}()"
+            elif what.startswith("random.SystemRandom()") and not frame.f_code.co_name.startswith("_"):
+                what = f"random.SystemRandom().{frame.f_code.co_name}()"
+            frame = frame.f_back
+            depth += 1
+        if _is_library(frame) or user_frame(depth) is not frame or scope().effect is not None:
             return False
-        users = user_frame(2)
-        if users is not frame or scope().effect is not None:
-            return False
-        self._note(source, what, frame)
+        if source and not _is_numpys(what, frame):
+            self._note(source, what, frame.f_code, frame.f_lineno)
         return True
 
-    def _note(self, source: str, what: str, frame: FrameType) -> None:
-        line = f"{what} at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+    def _note(self, source: str, what: str, code: CodeType, number: int) -> None:
+        line = f"{what} at {code.co_filename}:{number} in {code.co_qualname}"
         lines = self.taken.setdefault(source, [])
         if line not in lines:
             lines.append(line)
 
-    def _seconds(self) -> float:
-        self._looks += 1
-        return self._world.clock + self._looks * self._world.tick
-
-    # --- the clock ---------------------------------------------------------------------------------
-
-    def _change_clock(self) -> None:
-        entered = self
-
-        def now() -> float:
-            return entered._seconds() if entered._is_users("clock", "time.time()") else entered._real_time()
-
-        def now_ns() -> int:
-            if entered._is_users("clock", "time.time_ns()"):
-                return int(entered._seconds() * 1e9)
-            return entered._real_ns()
-
-        time.time, time.time_ns = now, now_ns
-        self._change_datetime()
-
-    def _change_datetime(self) -> None:
-        entered, real = self, self._real_datetime
-
-        class Kind(type):
-            def __instancecheck__(cls, instance: object) -> bool:
-                return isinstance(instance, real)
-
-            def __subclasscheck__(cls, subclass: type) -> bool:
-                return issubclass(subclass, real)
-
-        class Changed(datetime.datetime, metaclass=Kind):
-            @classmethod
-            def now(cls, tz: Any = None) -> Any:
-                if entered._is_users("clock", "datetime.now()"):
-                    return real.fromtimestamp(entered._seconds(), tz)
-                return real.now(tz)
-
-            @classmethod
-            def utcnow(cls) -> Any:
-                if entered._is_users("clock", "datetime.utcnow()"):
-                    return real.fromtimestamp(entered._seconds(), datetime.UTC).replace(tzinfo=None)
-                return real.now(datetime.UTC).replace(tzinfo=None)
-
-            @classmethod
-            def today(cls) -> Any:
-                if entered._is_users("clock", "datetime.today()"):
-                    return real.fromtimestamp(entered._seconds())
-                return real.now()
-
-        Changed.__name__ = Changed.__qualname__ = "datetime"
-        datetime.datetime = Changed  # type: ignore[misc]
-
-    # --- random numbers and identifiers -----------------------------------------------------------
-
-    def _change_random(self) -> None:
-        for name in (
-            "random",
-            "randint",
-            "randrange",
-            "choice",
-            "choices",
-            "shuffle",
-            "sample",
-            "uniform",
-            "gauss",
-        ):
-            setattr(random, name, self._noted("random", f"random.{name}()", getattr(random, name)))
-
-    def _noted(self, source: str, what: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            self._is_users(source, what)
-            return real(*args, **kwargs)
-
-        return noted
-
-    def _change_identifiers(self) -> None:
-        real_uuid4, real_uuid1, real_urandom = uuid.uuid4, uuid.uuid1, self._real_urandom
-
-        def uuid4() -> uuid.UUID:
-            if self._is_users("uuid", "uuid.uuid4()"):
-                return uuid.UUID(int=self._identifiers.getrandbits(128), version=4)
-            return real_uuid4()
-
-        def uuid1(*args: Any, **kwargs: Any) -> uuid.UUID:
-            if self._is_users("uuid", "uuid.uuid1()"):
-                return uuid.UUID(int=self._identifiers.getrandbits(128), version=1)
-            return real_uuid1(*args, **kwargs)
-
-        def urandom(size: int, /) -> bytes:
-            if self._is_users("uuid", "os.urandom()"):
-                return self._identifiers.randbytes(size)
-            return real_urandom(size)
-
-        uuid.uuid4, uuid.uuid1, os.urandom = uuid4, uuid1, urandom
+    # --- threads -----------------------------------------------------------------------------------
 
     def _note_threads(self) -> None:
         """Threads cannot be made to differ for certain, but where they come from can be told."""
-        real = threading.Thread.start
+        real_start, real_submit = threading.Thread.start, ThreadPoolExecutor.submit
 
         def start(thread: threading.Thread) -> None:
-            frame = user_frame(1)
-            if frame is not None and not thread.name.startswith("eventcore-") and scope().effect is None:
-                self._note("threads", "a thread started", frame)
-            real(thread)
+            if sys._getframe(1).f_code.co_filename != _POOLS and not thread.name.startswith("eventcore-"):
+                self._note_thread(getattr(thread, "_target", None) or thread.run)
+            real_start(thread)
+
+        def submit(pool: ThreadPoolExecutor, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+            self._note_thread(_run_by(function, args))
+            return real_submit(pool, function, *args, **kwargs)
 
         threading.Thread.start = start  # type: ignore[method-assign, assignment]
+        ThreadPoolExecutor.submit = submit  # type: ignore[method-assign, assignment]
+
+    def _note_thread(self, function: Any) -> None:
+        """Note the user's line that has a function run in a thread; if an event loop does it, the function's line."""
+        if scope().effect is not None:
+            return
+        frame: FrameType | None = sys._getframe(2)
+        depth, starter = 2, None
+        while frame is not None and _is_library(frame):
+            if frame.f_code.co_name == "run_forever":
+                frame = None
+                break
+            starter = starter or frame
+            depth, frame = depth + 1, frame.f_back
+        if frame is not None and user_frame(depth) is not frame:
+            return  # this package's own: it knows the order
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        if frame is not None:
+            self._note("threads", "a thread started", frame.f_code, frame.f_lineno)
+        elif code is not None and not code.co_filename.startswith(_ASYNCIO):
+            self._note("threads", f"{code.co_name}() run in a thread", code, code.co_firstlineno)
+        elif code is None and starter is not None:
+            self._note("threads", "a thread started", starter.f_code, starter.f_lineno)
+
+
+def _is_library(frame: FrameType) -> bool:
+    filename = frame.f_code.co_filename
+    return filename.startswith(_LIBRARIES) or any(folder in filename for folder in _PACKAGES)
+
+
+def _only_passes_on(frame: FrameType) -> bool:
+    """Whether a frame only does for its caller what that asked for: `random.randint`, or making a dataclass."""
+    code = frame.f_code
+    return code.co_filename in _PASSING_ON or (code.co_filename == "<string>" and code.co_name == "__init__")
+
+
+def _is_numpys(what: str, frame: FrameType) -> bool:
+    """Whether the bits are for a generator of numpy, which takes some even if it has a seed."""
+    names = frame.f_code.co_names
+    return what.endswith("getrandbits()") and "getrandbits" not in names and "randbits" not in names
+
+
+def _run_by(function: Any, args: tuple[Any, ...]) -> Any:
+    """Return what is really run: `asyncio.to_thread` hands over the `run` of a context."""
+    while isinstance(function, functools.partial):
+        function, args = function.func, (*function.args, *args)
+    if isinstance(getattr(function, "__self__", None), contextvars.Context) and args:
+        return _run_by(args[0], args[1:])
+    return function
