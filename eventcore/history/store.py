@@ -139,7 +139,8 @@ class Store:
             record_reads: Whether reads of variables are events.
             budget: What effects may spend: US dollars, or a dict of `cost`, `tokens` and `calls`; None for no limit.
             in_doubt: What to do with calls that had left when the run was killed, and may have been paid: "retry",
-                "fail" (they raise `CallInDoubt`) or "ask" (at the terminal).
+                "fail" (each counts as failed from then on: it raises `CallInDoubt`) or "ask" (at the terminal, before
+                anything is changed; without a yes the run stays as it is).
 
         Returns:
             The run. In a `with` statement it is current inside the block only.

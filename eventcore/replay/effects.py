@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from eventcore.history.run import Run
 from eventcore.history.scope import current_run, in_effect, scope
 from eventcore.history.state import digest_of, size_of
 from eventcore.history.values import canonical
-from eventcore.replay.outcomes import Outcome, Ticket, outcome_of
+from eventcore.replay.outcomes import CANCELLED, Outcome, Ticket, outcome_of
 from eventcore.replay.raised import class_name, held_by, message_of, raised_by
 from eventcore.replay.reuse import Answer, recorded_answer, stamped, tape_here
 from eventcore.replay.secrets import redacted
@@ -233,7 +234,8 @@ class Effect:
             error: What it raised.
             sent: Whether that counts as a call; False where its outcome is recorded already.
         """
-        told: ModelFailed = error if isinstance(error, ModelFailed) else ModelFailed("", type(error).__name__)
+        name = CANCELLED if isinstance(error, CancelledError) else type(error).__name__
+        told: ModelFailed = error if isinstance(error, ModelFailed) else ModelFailed("", name)
         message, held = message_of(error), held_by(error)
         latency = (time.monotonic_ns() - self._began) // 1000
         event = e.EffectFailed(

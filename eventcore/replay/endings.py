@@ -26,8 +26,6 @@ _OUTSIDE_ROLLOUTS = (*OUTCOMES, e.CandidateChosen, e.FieldRead, e.SourceSeen, e.
 class ProcessEnding(asyncio.CancelledError):
     """A wait was cancelled because the process ended: by Ctrl-C, or by `asyncio.run` when its coroutine was over."""
 
-    kind = CANCELLED
-
 
 _BY_ENDING = class_name(ProcessEnding())
 

@@ -9,6 +9,7 @@ divergence, and where the log ends, the subclasses say: a resumed run goes on fo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from eventcore.errors import Diverged
+from eventcore.errors import CallInDoubt, Diverged
 from eventcore.history import events as e
 from eventcore.history.reading import Reader
 from eventcore.history.run import Run
@@ -90,7 +91,7 @@ class Replayer:
         self._moved = (time.monotonic(), 0)  # when, and by the clock of the log
         self._turn = threading.Condition(run.lock)
         self._calm = (0, 0)  # how often everything was blocked at a position
-        self._error: Diverged | None = None
+        self._error: Diverged | CallInDoubt | None = None
         self._interrupted = False  # what the code still does is no more than its ending: it is not recorded
 
     def begin(self, state: State) -> None:
@@ -229,27 +230,30 @@ class Replayer:
     def take(self, effect: Effect) -> OutcomeEvent | None:
         """Return the recorded outcome of a plain function's effect; None if the call has to be made."""
         with self._turn:
-            while True:
-                if self.run.replaying is not self:
-                    self.doubtful(effect)
-                    return None
-                self._require_intact()
-                if self._interrupted:
-                    raise KeyboardInterrupt
-                self._take_outcomes()
-                coming = self._peek()
-                if coming is None:
-                    self.ended(None)
-                    continue
-                event = coming[1]
-                if isinstance(event, OUTCOMES) and event.cause == effect.ticket.seq:
-                    self._consumed(event)
-                    self.effects += 1
-                    return event
-                if not self._others_came(coming, effect.ticket.seq):
-                    self._leave(
-                        coming, None, f"the code waits for the outcome of {effect.kind!r}, which is not there"
-                    )
+            recorded = self._recorded(effect)
+        return self.doubtful(effect) if recorded is None else recorded
+
+    def _recorded(self, effect: Effect) -> OutcomeEvent | None:
+        """Come to the outcome of an effect in the log; None if the log ends before."""
+        while self.run.replaying is self:
+            self._require_intact()
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._take_outcomes()
+            coming = self._peek()
+            if coming is None:
+                self.require_leave([effect])
+                self.ended(None)
+                continue
+            event = coming[1]
+            if isinstance(event, OUTCOMES) and event.cause == effect.ticket.seq:
+                self._consumed(event)
+                self.effects += 1
+                return event
+            if not self._others_came(coming, effect.ticket.seq):
+                reason = f"the code waits for the outcome of {effect.kind!r}, which is not there"
+                self._leave(coming, None, reason)
+        return None
 
     # --- what the dispatcher says ----------------------------------------------------------------
 
@@ -274,7 +278,8 @@ class Replayer:
             if not self._waits:
                 return
             if coming is None:
-                self.ended(None)
+                with contextlib.suppress(CallInDoubt):  # those who wait have been told
+                    self.ended(None)
                 return
             self._look_again(dispatcher, coming)
 
@@ -486,7 +491,7 @@ class Replayer:
 
     @property
     def broken(self) -> bool:
-        """Whether the code left the log."""
+        """Whether the code left the log, or may not go on behind it: nothing is recorded any more."""
         return self._error is not None
 
     def next_seq(self) -> int | None:
@@ -504,8 +509,12 @@ class Replayer:
         """Say that the code left the log, and return what it gets to hear."""
         return Diverged(str(found), found)
 
-    def doubtful(self, effect: Effect) -> None:
-        """Decide about a call that had left, whose outcome is not recorded; raise to refuse it."""
+    def require_leave(self, effects: Iterable[Effect]) -> None:
+        """Raise, while the run is unchanged, if calls that had left must not be made again."""
+
+    def doubtful(self, effect: Effect) -> OutcomeEvent | None:
+        """Decide about a call that had left, whose outcome is not recorded: the outcome it gets; None to make it."""
+        return None
 
     def launch(self, wait: Wait) -> None:
         """Make a call for which nothing is recorded."""

@@ -8,6 +8,7 @@ killed are in doubt: they may have been paid. Only they are ever made twice.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from functools import partial
 
 from eventcore.errors import CallInDoubt, CallNotRecorded, Diverged
@@ -15,7 +16,6 @@ from eventcore.history import events as e
 from eventcore.history.log import MAX_EVENT
 from eventcore.history.run import Run
 from eventcore.history.state import encode_state
-from eventcore.replay.divergence import Divergence, say
 from eventcore.replay.advice import (
     again,
     answers,
@@ -26,9 +26,10 @@ from eventcore.replay.advice import (
     shorter,
     show_users_frames,
 )
+from eventcore.replay.divergence import Divergence, say
 from eventcore.replay.effects import Effect
 from eventcore.replay.replayer import Replayer
-from eventcore.replay.waiting import Wait
+from eventcore.replay.waiting import OutcomeEvent, Wait
 
 
 def resume(run: Run, in_doubt: str = "retry", *, from_fork: bool = False) -> Run:
@@ -72,6 +73,7 @@ class Resumption(Replayer):
 
     def ended(self, event: e.Event | None) -> None:
         """Go on for real."""
+        self.require_leave(wait.effect for wait in self.waiting())
         self._go_on(None)
 
     def _go_on(self, restored: e.StateRestored | None) -> None:
@@ -93,24 +95,47 @@ class Resumption(Replayer):
         try:
             if effect.reuse():
                 wait.arrive_reused()
-                return
-            self.doubtful(effect)
+            elif self._fails(effect):
+                error = self._counted_as_failed(effect)
+                seq, event = effect.failed(error)
+                wait.arrive(seq, event, error=error)
+            else:
+                wait.start()
         except CallNotRecorded as error:
             wait.refuse(error)
-        except CallInDoubt as error:
-            seq, event = effect.failed(error)
-            wait.arrive(seq, event, error=error)
-        else:
-            wait.start()
 
-    def doubtful(self, effect: Effect) -> None:
-        """Raise if a call in doubt is not to be made again."""
-        if effect.moment or self._policy == "retry" or (self._policy == "ask" and _wanted(effect)):
-            return
-        raise CallInDoubt(
+    def _fails(self, effect: Effect) -> bool:
+        return self._policy == "fail" and not effect.moment
+
+    def doubtful(self, effect: Effect) -> OutcomeEvent | None:
+        """Have a plain function's call in doubt fail, if that is the policy."""
+        if not self._fails(effect):
+            return None
+        if effect.reuse():
+            return effect.reused
+        return effect.failed(self._counted_as_failed(effect))[1]
+
+    def require_leave(self, effects: Iterable[Effect]) -> None:
+        """Ask for every call in doubt, if that is the policy; raise for one that is not to be made again."""
+        for effect in effects:
+            if self._policy == "ask" and not effect.moment and not _wanted(effect):
+                self._error = CallInDoubt(
+                    f"{self._doubt(effect)}; the run is unchanged: resume it and say yes at the terminal, or with "
+                    'in_doubt="retry" to make it again, or with "fail" to have it count as failed'
+                )
+                self._refuse_all(self._error)
+                raise self._error
+
+    def _counted_as_failed(self, effect: Effect) -> CallInDoubt:
+        return CallInDoubt(
+            f'{self._doubt(effect)}; with in_doubt="fail" it counts as failed from now on: fork the run at seq '
+            f"{effect.ticket.seq - 1} to make it after all"
+        )
+
+    def _doubt(self, effect: Effect) -> str:
+        return (
             f"cannot tell whether call {effect.ticket.key} ({effect.kind}) of run {self.run.name!r} was made: the run "
-            f"was killed after seq {effect.ticket.seq} and before its answer was recorded; "
-            'resume with in_doubt="retry" to make it again'
+            f"was killed after seq {effect.ticket.seq} and before its answer was recorded"
         )
 
     def may_pass_ending(self, coming: tuple[int, e.Event]) -> bool:
@@ -119,6 +144,7 @@ class Resumption(Replayer):
             return True
         if not self.is_cut_short():
             return False
+        self.require_leave(wait.effect for wait in self.waiting())
         kept = self.position
         state = encode_state(self.run.replayed_state)
         if len(state) > MAX_EVENT:
@@ -152,11 +178,13 @@ class Resumption(Replayer):
             left = self.next_seq()
         name, error = self.run.name, error_here()
         if left is None:
+            failed = None if error is None else failure_of(error, self._reader, self._from + 1, self.last)
             say(
                 f"run {name!r} {self._how_it_ended(error)} at seq {self.last}: nothing was done again, "
                 f"{answers(self.effects)} taken from its log{again(self.run, failed)}"
             )
         else:
+            how = "ended" if error is None else f"failed ({in_short(error)})"
             say(
                 f"run {name!r}: the script {how} at seq {self.position} and its log goes on to {self.last}; "
                 f"nothing was changed{'' if error is not None else shorter(self.run, self.position)}"
@@ -173,5 +201,3 @@ def _wanted(effect: Effect) -> bool:
     )
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-            failed = None if error is None else failure_of(error, self._reader, self._from + 1, self.last)
-            how = "ended" if error is None else f"failed ({in_short(error)})"

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,21 +129,21 @@ def test_a_call_in_doubt_is_made_again_when_that_is_the_policy(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["fail", "ask"])
-def test_a_call_in_doubt_is_not_made_again_without_leave(
-    script: Script, monkeypatch: pytest.MonkeyPatch, policy: str
+def test_a_call_in_doubt_counts_as_failed_when_that_is_the_policy(
+    script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seq = doubtful(script)
     monkeypatch.setenv("AGAIN", "yes")
-    script.write(before_answer=DIES_ASKING, options=f", in_doubt={policy!r}")
-    said = script.run(1).stderr  # nobody is at the terminal to be asked
+    script.write(before_answer=DIES_ASKING, options=", in_doubt='fail'")
+    said = script.run(1).stderr
     assert "CallInDoubt: cannot tell whether call" in said
     assert f"after seq {seq}" in said
-    assert script.asked == "abc"
+    assert f"it counts as failed from now on: fork the run at seq {seq - 1}" in said
     with script.opened() as store:
         (failed,) = store["main"].events(kind="EffectFailed")
         assert failed.event.cause == seq
-    script.run(1)  # the same again: what failed is recorded
+    script.write(before_answer=DIES_ASKING).run(1)  # the same again: what failed is recorded
+    assert script.asked == "abc"
     made = script.eventcore("fork", script.url, "main", "NEW", "--at", str(seq - 1), "--", *script.command)
     assert "reused 0 of 2 calls" in made.stdout
     assert script.asked == "abccd"
@@ -210,7 +211,6 @@ def test_the_policies_mean_the_same_for_plain_functions(tmp_path: Path) -> None:
     assert billed() == "123"
     assert started("retry").stdout == "[2, None, 6]\n", "what counts as failed stays so"
     assert billed() == "123"
-    assert script.asked == "abc"
 
 
 @pytest.mark.slow
