@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from eventcore.optimizers import OMEGA as OMEGA
     from eventcore.programs.program import Program as Program
     from eventcore.programs.sequential import Sequential as Sequential
+    from eventcore.replay.under_way import idempotency_key as idempotency_key
+    from eventcore.replay.under_way import spend as spend
     from eventcore.replay.user_effects import effect as effect
     from eventcore.replay.user_effects import now as now
     from eventcore.replay.user_effects import random as random
@@ -113,6 +115,7 @@ _HOMES = {
     "Xor": "eventcore.modules.core",
     "clear_session": "eventcore.session",
     "effect": "eventcore.replay.user_effects",
+    "idempotency_key": "eventcore.replay.under_way",
     "is_trainable": "eventcore.models.trainable",
     "name_scope": "eventcore.variables.scope",
     "now": "eventcore.replay.user_effects",
@@ -120,6 +123,7 @@ _HOMES = {
     "random": "eventcore.replay.user_effects",
     "set_seed": "eventcore.history.store",
     "sleep": "eventcore.replay.user_effects",
+    "spend": "eventcore.replay.under_way",
     "timeout": "eventcore.replay.user_effects",
     "rescore": "eventcore.training.retroactive",
     "to_thread": "eventcore.replay.user_effects",
@@ -181,6 +185,7 @@ __all__ = [
     "data",
     "effect",
     "errors",
+    "idempotency_key",
     "initializers",
     "is_trainable",
     "metrics",
@@ -195,6 +200,7 @@ __all__ = [
     "saving",
     "set_seed",
     "sleep",
+    "spend",
     "testing",
     "timeout",
     "to_thread",

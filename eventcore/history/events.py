@@ -40,7 +40,8 @@ class RunStarted(Event, frozen=True, array_like=True, gc=False, tag=1):
 
     Attributes:
         seed: The run's seed.
-        facts: Map: versions of Python, eventcore and the packages it uses, argv, git commit, resumed.
+        facts: Map: versions of Python, eventcore and the packages it uses, argv, git commit, resumed, and a random
+            `id`, which makes the keys that go along with requests of this run unlike those of any other.
     """
 
     seed: int

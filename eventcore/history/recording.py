@@ -16,6 +16,7 @@ from numbers import Real
 from time import time_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from eventcore.errors import InvalidValue, StoreReadOnly
 from eventcore.history import events as e
@@ -386,7 +387,7 @@ class RecordingRun(RunReader):
 
     def record_start(self, resumed: bool, **more: Any) -> int:
         """Record that the run is open for writing from here on."""
-        facts = {**run_facts(), "resumed": resumed, **more}
+        facts = {**run_facts(), "id": uuid4().hex, "resumed": resumed, **more}
         return self.record(e.RunStarted(time_ns() // 1000, None, 0, self.seed, facts), 512)
 
     def note_host_tasks(self) -> None:

@@ -6,7 +6,6 @@ secrets that must stay out. What is sent, and what its answer means, the models 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
@@ -152,18 +151,6 @@ def identity(arguments: Mapping[str, Any]) -> JsonDict:
         except EventcoreError:
             kept[name] = f"<{type(value).__name__}>"  # a client, a callback: no part of a request
     return kept
-
-
-def idempotency_key(ticket: Ticket, unusable: int) -> str | None:
-    """A key by which a provider recognises a request sent twice; another one after an unusable answer.
-
-    None in a run that is only in memory: the same key could return there in another process.
-    """
-    run = current_run()
-    if not run.store.backend.durable:
-        return None
-    text = f"{run.store.url}\n{run.name}\n{ticket.key}\n{unusable}"
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 async def call_function(connection: Connection, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from eventcore.errors import InvalidValue, ModelFailed, SchemaMismatch, WrongType
-from eventcore.history.scope import in_tracing
+from eventcore.history.scope import current_run, in_tracing
 from eventcore.language_models.answers_cache import AnswersCache
 from eventcore.language_models.asking import (
     Answered,
@@ -20,7 +20,6 @@ from eventcore.language_models.asking import (
     Spent,
     ask,
     call_function,
-    idempotency_key,
     identity,
     warn_of,
 )
@@ -45,6 +44,7 @@ from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
 from eventcore.modules.placeholders import placeholder
 from eventcore.replay.effects import Ticket
+from eventcore.replay.under_way import key_for_service
 
 JsonDict = dict[str, Any]
 
@@ -320,8 +320,8 @@ class Question:
             arguments |= arguments_for_tools()
         if self._streaming:
             arguments |= {"stream": True, "stream_options": {"include_usage": True}}
-        key = idempotency_key(ticket, unusable) if provider_of(model) in _KNOW_IDEMPOTENCY else None
-        if key is not None:
+        if provider_of(model) in _KNOW_IDEMPOTENCY:
+            key = key_for_service(current_run(), ticket.key, unusable)  # another one after an unusable answer
             arguments["extra_headers"] = {**(arguments.get("extra_headers") or {}), "Idempotency-Key": key}
         return arguments
 

@@ -30,6 +30,7 @@ from eventcore.replay.raised import class_name, held_by, message_of, raised_by
 from eventcore.replay.reuse import Answer, recorded_answer, stamped, tape_here
 from eventcore.replay.secrets import redacted
 from eventcore.replay.spending import begun, ended
+from eventcore.replay.under_way import UnderWay
 from eventcore.replay.waiting import OutcomeEvent, Wait
 
 if TYPE_CHECKING:
@@ -71,8 +72,13 @@ async def perform(
         CallNotRecorded: A cassette is in use that does not have it and makes no calls.
     """
     effect = Effect(kind, request, variable, paid)
+
+    async def made(ticket: Ticket) -> Outcome:
+        with effect.under_way.entered():
+            return await call(ticket)
+
     with effect:
-        return await Wait(effect, call).outcome()
+        return await Wait(effect, made).outcome()
 
 
 def perform_now(
@@ -94,7 +100,7 @@ def perform_now(
             return outcome_of(recorded)
         effect.run.settle()
         try:
-            with in_effect(kind):
+            with in_effect(kind), effect.under_way.entered():
                 answered = call(effect.ticket)
             _, effect.ended_by, outcome = effect.completed(answered)
         except Exception as error:
@@ -120,6 +126,7 @@ class Effect:
         reused: The recorded outcome of an equal request of the parent or a cassette, else None.
         reused_seq: Where that was recorded here.
         ended_by: Its outcome, once the program has it.
+        under_way: What its call says of itself.
     """
 
     def __init__(
@@ -149,6 +156,7 @@ class Effect:
             _warn_once(run)
         asked = canonical(redacted(request), f"the request of {kind}")
         self.ticket = Ticket(0, "")
+        self.under_way = UnderWay(run, kind)
         self.ended_by: OutcomeEvent | None = None
         self.reused: Answer | None = None
         self.reused_seq = 0
@@ -185,7 +193,8 @@ class Effect:
         found = None if replaying or self.moment else recorded_answer(run, self._asked)
         counter[place] += 1
         seq = run.record(self._asked, size_of(asked) + 64)
-        self.ticket = Ticket(seq, f"{place[0]}#{digest}#{ordinal}")
+        self.under_way.key = key = f"{place[0]}#{digest}#{ordinal}"
+        self.ticket = Ticket(seq, key)
         if found is not None:
             self._take(found)
         elif replaying and run.replaying is None:
@@ -218,14 +227,26 @@ class Effect:
     def completed(self, outcome: Outcome) -> tuple[int, e.EffectCompleted, Outcome]:
         """Record the outcome; return its seq, its event, and it with its answer as canonical JSON."""
         answer = canonical(outcome.answer, f"the answer of {self.kind}")
+        outcome = self._with_spent(msgspec.structs.replace(outcome, answer=answer))
         event = e.EffectCompleted(
             *_stamp(self.run, self.ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
-            float(outcome.cost), (time.monotonic_ns() - self._began) // 1000, outcome.attempts,
+            outcome.cost, (time.monotonic_ns() - self._began) // 1000, outcome.attempts,
         )  # fmt: skip
         seq = self.run.record(event, size_of(answer))
         if self.tape is not None:
             self.tape.keep(self._asked, event)
-        return seq, event, msgspec.structs.replace(outcome, answer=answer)
+        return seq, event, outcome
+
+    def _with_spent(self, outcome: Outcome) -> Outcome:
+        """Count what the call said it spent; from here on it can say no more."""
+        here = self.under_way
+        here.over = True
+        return msgspec.structs.replace(
+            outcome,
+            input_tokens=outcome.input_tokens + here.input_tokens,
+            output_tokens=outcome.output_tokens + here.output_tokens,
+            cost=float(outcome.cost) + here.cost,
+        )
 
     def failed(self, error: BaseException, sent: bool = True) -> tuple[int, e.EffectFailed]:
         """Record that the call failed for good, and return the seq and event of that.
@@ -237,11 +258,11 @@ class Effect:
         name = CANCELLED if isinstance(error, CancelledError) else type(error).__name__
         told: ModelFailed = error if isinstance(error, ModelFailed) else ModelFailed("", name)
         message, held = message_of(error), held_by(error)
-        latency = (time.monotonic_ns() - self._began) // 1000
+        spent = Outcome(None, "", told.input_tokens, told.output_tokens, told.cost, told.attempts)
+        spent = self._with_spent(spent) if sent and not self.moment else Outcome(None, attempts=0)
         event = e.EffectFailed(
-            *_stamp(self.run, self.ticket.seq), told.kind, message, latency,
-            told.attempts if sent and not self.moment else 0, told.input_tokens, told.output_tokens, told.cost,
-            class_name(error), held,
+            *_stamp(self.run, self.ticket.seq), told.kind, message, (time.monotonic_ns() - self._began) // 1000,
+            spent.attempts, spent.input_tokens, spent.output_tokens, spent.cost, class_name(error), held,
         )  # fmt: skip
         seq = self.run.record(event, len(message) + size_of(held) + 64)
         if self.tape is not None and sent:
