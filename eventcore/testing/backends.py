@@ -9,8 +9,8 @@ Third parties bind it to their backend and run it with pytest:
             return MyBackend.open(place, **options)
 
 It needs pytest and nothing else; the state machine over random histories, which needs
-hypothesis, is `eventcore.testing.backend_machine`. What an engine does below the contract (a
-full disk, a torn file, a second process) is not tested here: only its author knows how to cause it.
+hypothesis, is `eventcore.testing.backend_machine`. What happens when something below breaks (a
+full disk, a failing call, a power cut, a second process) is not tested here: `check_backend` does.
 """
 
 from __future__ import annotations

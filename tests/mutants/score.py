@@ -28,7 +28,7 @@ FILES = {
     "modules": ("modules", "modules_used_again", "modules_replayed"),
     "optimizers": ("optimizers", "optimizers_resumed"),
     "rewards": ("rewards",),
-    "backends": ("backends",),
+    "backends": ("backends", "backends_broken"),
 }
 """Where the mutants of each kind stand."""
 KINDS = tuple(FILES)
