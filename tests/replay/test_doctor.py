@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 SCRIPT = """
-import asyncio, os, pickle, random, secrets, threading, time, uuid
+import asyncio, dataclasses, os, pickle, random, secrets, threading, time, uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 import eventcore as ec
@@ -46,7 +46,8 @@ TAKEN = {
             "time.perf_counter_ns()", "list(time.localtime())", "time.gmtime().tm_year", "time.ctime()",
             "time.asctime()", "time.strftime('%Y')", "time.strftime('%A')", "time.localtime().tm_mon",
             "datetime.now().isoformat()", "datetime.utcnow().year", "datetime.today().month", "date.today()",
-            "date.today().year", "(lambda: int(-time.perf_counter() + time.perf_counter()))()",
+            "date.today().year", "dataclasses.make_dataclass('At', [('at', float, dataclasses.field(default_factory=time.time))])()",
+            "(lambda: int(-time.perf_counter() + time.perf_counter()))()",
         )
     ],
     "random": [
@@ -101,6 +102,7 @@ HARMLESS = [
     "notes.update({'word': time.strftime('%Y', time.gmtime(0)) + time.ctime(0) + str(time.localtime(0)[0])})",
     "import logging; logging.basicConfig(format='%(asctime)s'); logging.warning('seen')",
     "x = datetime(2020, 1, 2); assert pickle.loads(pickle.dumps([x, x.date()])) == [x, date(2020, 1, 2)]",
+    "assert pickle.loads(pickle.dumps([time.sleep, datetime])) == [time.sleep, datetime]",
     "class Own(datetime): pass\nassert not isinstance(date(2020, 1, 2), Own) and type(Own(2020, 1, 2)) is Own",
     "class Own:\n    clock = time.gmtime\nassert Own().clock(0).tm_year == 1970",
 ]
