@@ -46,7 +46,8 @@ TAKEN = {
             "time.perf_counter_ns()", "list(time.localtime())", "time.gmtime().tm_year", "time.ctime()",
             "time.asctime()", "time.strftime('%Y')", "time.strftime('%A')", "time.localtime().tm_mon",
             "datetime.now().isoformat()", "datetime.utcnow().year", "datetime.today().month", "date.today()",
-            "date.today().year", "dataclasses.make_dataclass('At', [('at', float, dataclasses.field(default_factory=time.time))])()",
+            "date.today().year",
+            "dataclasses.make_dataclass('At', [('at', float, dataclasses.field(default_factory=time.time))])()",
             "(lambda: int(-time.perf_counter() + time.perf_counter()))()",
         )
     ],
