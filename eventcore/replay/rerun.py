@@ -3,6 +3,9 @@
 A process with `$EVENTCORE_RERUN` in its environment was started by `run.replay` or `eventcore fork`. In a
 replay every store is the recorded one, opened for reading; connections are refused; and the process ends at
 the first divergence, or where the log ends, leaving a report. In a fork only the run is another one.
+
+The order is for the process that comes to the run, which may be a child of the one that was started (`make train`).
+That one's own children are no part of the run: in a replay they may write nowhere, otherwise they are as usual.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ from eventcore.replay.worlds import Entered, Taken, World
 
 ENVIRONMENT = "EVENTCORE_RERUN"
 
+REFUSED = "EVENTCORE_REFUSED"
+"""Names the file in which processes of a replay note their attempts to connect, a byte each."""
+
 DEFAULT = "in-memory"
 """Name of the run of a script that opens none."""
 
@@ -42,10 +48,11 @@ class Order(msgspec.Struct, frozen=True):
     """What a process is to run again.
 
     Attributes:
-        mode: "replay", only compare; "go-on", go on for real in a run that is there; or "record", all runs anew.
+        mode: "replay", only compare; "beside", in a process that a replayed one started; "go-on", go on for real in
+            a run that is there; or "record", all runs anew.
         store: URL of the store.
         run: Name of the run.
-        report: Where a replay writes its report.
+        report: Where a replay writes its report; "" for nowhere.
         breaks: Seqs and paths of variables at which it stops in the debugger.
         in_doubt: Policy for calls in doubt.
         edits: The edits of the fork that is being made, as `--set` takes them; None if none is.
@@ -104,11 +111,39 @@ def begin() -> None:
         set_rerun(record)
     elif order.mode == "replay":
         replay = ReplayProcess(order)
-        sys.addaudithook(replay.refuse_connections)
+        if REFUSED not in os.environ:  # there Python was told when it started
+            sys.addaudithook(replay.refuse_connections)
         atexit.register(replay.leave_report)
         set_rerun(replay)
+    elif order.mode == "beside":
+        set_rerun(BesideProcess(order))
     else:
         set_rerun(GoOnProcess(order))
+
+
+def _pass_on(order: Order | None) -> None:
+    """Have the processes this one starts from now on take up another order, or none."""
+    if order is None:
+        os.environ.pop(ENVIRONMENT, None)
+    else:
+        os.environ[ENVIRONMENT] = msgspec.json.encode(order).decode()
+
+
+def _leave(report: str, found: Found) -> None:
+    """Write a report, unless another process of the command came to more of the run, and wrote one."""
+    if not report:
+        return
+    if os.path.exists(report):
+        with open(report, "rb") as file:
+            before = msgspec.json.decode(file.read(), type=Found)
+        if _rank(before) >= _rank(found):
+            return
+    with open(report, "wb") as file:
+        file.write(msgspec.json.encode(found))
+
+
+def _rank(found: Found) -> tuple[bool, bool]:
+    return found.last > 0, bool(found.opened)
 
 
 class RecordProcess:
@@ -122,6 +157,7 @@ class RecordProcess:
     def __init__(self, order: Order, entered: Entered | None) -> None:
         self._order = order
         self._entered = entered
+        self._process = os.getpid()
         self._opened: list[str] = []
         self._store: Store | None = None
 
@@ -134,6 +170,7 @@ class RecordProcess:
     def run(self, store: Store, name: str, seed: int | None) -> Run:
         """Start a run, whether it is to be resumed or not."""
         self._opened.append(name)
+        _pass_on(msgspec.structs.replace(self._order, report=""))
         return self.open("").start(name, seed)
 
     def default_run(self) -> Run:
@@ -147,8 +184,8 @@ class RecordProcess:
     def leave_report(self) -> None:
         """Write down what the user's lines took of the world."""
         found = Found(opened=self._opened, taken={} if self._entered is None else self._entered.taken)
-        with open(self._order.report, "wb") as file:
-            file.write(msgspec.json.encode(found))
+        if os.getpid() == self._process:
+            _leave(self._order.report, found)
 
 
 class GoOnProcess:
@@ -175,6 +212,7 @@ class GoOnProcess:
         if self._done or canonical_url(store.url) != canonical_url(self._order.store):
             return None
         self._done = True
+        _pass_on(None)
         return store.resume(self._order.run, self._order.in_doubt)
 
     def default_run(self) -> Run | None:
@@ -184,6 +222,35 @@ class GoOnProcess:
     def fork(self, parent: Run, name: str | None, at: int) -> Run | None:
         """Forks of the script's own are made as usual."""
         return None
+
+
+class BesideProcess:
+    """A process that a replayed script started: it may read what is recorded, and its runs live in memory.
+
+    Args:
+        order: Which store.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+
+    def open(self, url: str) -> Store:
+        """Every store is the recorded one, for reading."""
+        return Store(open_backend(self._order.store, read_only=True), self._order.store)
+
+    def run(self, store: Store, name: str, seed: int | None) -> Run:
+        """Start a run that nothing remains of."""
+        return Store(open_backend("memory:"), "memory:").start(name, seed)
+
+    def default_run(self) -> Run | None:
+        """A run in memory is as usual."""
+        return None
+
+    def fork(self, parent: Run, name: str | None, at: int) -> Run:
+        """Go on with a copy of the run that nothing remains of."""
+        store = Store(open_backend("memory:"), "memory:")
+        copied = store.import_run(parent, name or f"{parent.name}-fork", at)
+        return store.reopen(copied.name)
 
 
 class ReplayProcess:
@@ -200,6 +267,7 @@ class ReplayProcess:
         self._store: Store | None = None
         self._log: Backend | None = None
         self._ended = False
+        self._process = os.getpid()
 
     # --- what the script opens -----------------------------------------------------------------
 
@@ -216,6 +284,7 @@ class ReplayProcess:
     def run(self, store: Store, name: str, seed: int | None) -> Run:
         """Return the run to compare with; a run that was never recorded lives in memory."""
         self.found.opened.append(name)
+        _pass_on(Order("beside", self.order.store, self.order.run))
         meant = self._meant_by(name) if self.target is None else None
         if meant is not None:
             return self._compared(meant, 0)
@@ -295,7 +364,7 @@ class ReplayProcess:
 
     def leave_report(self) -> None:
         """Write down what was found. Once; at the latest when the process exits."""
-        if self._ended:
+        if self._ended or os.getpid() != self._process:
             return
         self._ended = True
         target = self.target
@@ -306,8 +375,7 @@ class ReplayProcess:
             self.found.position, self.found.effects = target.position, target.effects
             self.found.added_reads, self.found.missing_reads = target.added_reads, target.missing_reads
             self.found.digest = target.run.replayed_state.digest
-        with open(self.order.report, "wb") as file:
-            file.write(msgspec.json.encode(self.found))
+        _leave(self.order.report, self.found)
 
 
 def _is_called(run: Run, name: str) -> bool:

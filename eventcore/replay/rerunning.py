@@ -20,7 +20,7 @@ from eventcore.errors import InvalidValue, NotFound, ReplayFailed
 from eventcore.history.run import Run
 from eventcore.history.store import open as open_store
 from eventcore.replay.divergence import Divergence
-from eventcore.replay.rerun import ENVIRONMENT, Found, Order
+from eventcore.replay.rerun import ENVIRONMENT, REFUSED, Found, Order
 
 _STARTUP = Path(__file__).resolve().parent / "startup"
 
@@ -60,9 +60,11 @@ class ReplayReport(msgspec.Struct, frozen=True):
         if self.divergence is not None:
             return f"run {self.run!r} {self.divergence}"
         notes = [f"{self.events:,} events", f"{self.effects:,} effects answered from the log"]
-        notes += [f"{self.connections} connections refused"] if self.connections else []
-        notes += [f"{self.added_reads} more reads"] if self.added_reads else []
-        notes += [f"{self.missing_reads} fewer reads"] if self.missing_reads else []
+        for number, what, end in (
+            (self.connections, "connection", " refused"), (self.added_reads, "more read", ""),
+            (self.missing_reads, "fewer read", ""),
+        ):  # fmt: skip
+            notes += [f"{number} {what}{'s' * (number != 1)}{end}"] if number else []
         verdict = "identical" if self.identical else "not identical: another state"
         end = "; the log ends there, the code would go on" if self.cut_short else ""
         return f"run {self.run!r} replayed: {verdict}: {', '.join(notes)}, digest {self.digest[:16]}{end}"
@@ -129,6 +131,8 @@ def report_of(
         found = msgspec.json.decode(Path(order.report).read_bytes(), type=Found)
     except FileNotFoundError:
         raise ReplayFailed(_no_report(command, run, done)) from None
+    if os.path.exists(_refused(order)):
+        found.connections += os.path.getsize(_refused(order))
     output = done.stdout or ""
     if not found.last:
         asked = ", ".join(found.opened) or "none"
@@ -150,6 +154,11 @@ def report_of(
         run.name, left is None and recorded == found.digest, found.position, found.effects, found.digest,
         found.connections, found.added_reads, found.missing_reads, found.cut_short, left, done.returncode, output,
     )  # fmt: skip
+
+
+def _refused(order: Order) -> str:
+    """The file in which the processes of a replay note their attempts to connect."""
+    return f"{order.report}.refused"
 
 
 def _on_disk(run: Run, folder: str) -> str:
@@ -181,6 +190,8 @@ def started(
     if order.world is not None:
         environment["PYTHONHASHSEED"] = str(order.world.hash)
     environment[ENVIRONMENT] = msgspec.json.encode(order).decode()
+    if order.mode == "replay":
+        environment[REFUSED] = _refused(order)
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = str(_STARTUP) + (os.pathsep + path if path else "")
     environment.setdefault("PYTHONUNBUFFERED", "1")

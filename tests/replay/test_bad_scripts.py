@@ -215,7 +215,7 @@ def test_connections_are_refused_counted_and_not_made(script: Script) -> None:
     assert report.identical
     assert report.connections == 1
     assert "cannot connect in a replay" in report.output
-    assert "1 connections refused" in str(report)
+    assert "1 connection refused" in str(report)
 
 
 @pytest.mark.slow
