@@ -116,7 +116,7 @@ def returning(annotation: Any, value: Any, made: list[Any]) -> Callable[[], Any]
     return ec.effect(name="give")(give)
 
 
-@pytest.mark.parametrize(("annotation", "value"), RETURNED, ids=lambda given: str(given)[:40])
+@pytest.mark.parametrize(("annotation", "value"), RETURNED, ids=[str(kind) for kind, _ in RETURNED])
 def test_what_an_annotation_promises_is_what_comes_back_made_or_answered_from_the_log(
     tmp_path: Path, annotation: Any, value: Any
 ) -> None:
@@ -177,7 +177,7 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "why"), REFUSED, ids=lambda given: str(given)[:40])
+@pytest.mark.parametrize(("annotation", "why"), REFUSED, ids=[str(kind) for kind, _ in REFUSED])
 def test_an_annotation_no_log_can_keep_is_refused_when_decorating(annotation: Any, why: str) -> None:
     with pytest.raises(InvalidValue, match="cannot record what give returns, .*" + re.escape(why)):
         returning(annotation, None, [])
