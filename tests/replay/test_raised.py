@@ -279,8 +279,12 @@ def test_a_cassette_has_an_error_hold_what_it_held(tmp_path: Path) -> None:
         raise RateLimited("slow down", retry_after=7)
 
     for _ in range(2):
-        with ec.open("memory:") as store, store.run("r"), ec.testing.cassette(tmp_path / "ask.db"):
-            with pytest.raises(RateLimited) as caught:
-                ask()
+        with (
+            ec.open("memory:") as store,
+            store.run("r"),
+            ec.testing.cassette(tmp_path / "ask.db"),
+            pytest.raises(RateLimited) as caught,
+        ):
+            ask()
         assert caught.value.retry_after == 7
     assert made == [1]
