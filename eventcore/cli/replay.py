@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from eventcore.cli.output import coloured, paint, print_json, printable
-from eventcore.cli.program import BAD_INPUT, NO, complain
+from eventcore.cli.program import BAD_INPUT, INTERRUPTED, NO, complain
 from eventcore.cli.stores import force_option, json_option, reading
 
 
@@ -14,7 +14,14 @@ from eventcore.cli.stores import force_option, json_option, reading
 @click.argument("store")
 @click.argument("run")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--break", "breaks", multiple=True, metavar="SEQ|VARIABLE", help="Stop in the debugger there.")
+@click.option(
+    "--break",
+    "breaks",
+    multiple=True,
+    metavar="SEQ|VARIABLE",
+    help="Stop in the debugger: at the first line of the script that comes to a seq or behind it, or at each line that "
+    "changes a variable.",
+)
 @force_option
 @json_option
 def replay(
@@ -37,8 +44,14 @@ def replay(
             print_json(msgspec.to_builtins(report))
         else:
             click.echo(
-                paint(printable_lines(str(report)), "green" if report.identical else "red", coloured())
+                paint(
+                    printable_lines(str(report)),
+                    "green" if report.identical or report.quit else "red",
+                    coloured(),
+                )
             )
+    if report.quit:
+        return INTERRUPTED
     return 0 if report.identical else NO
 
 

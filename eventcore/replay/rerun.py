@@ -11,10 +11,12 @@ That one's own children are no part of the run: in a replay they may write nowhe
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import re
 import sys
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,9 +30,12 @@ from eventcore.history.sources import user_frame
 from eventcore.history.state import State
 from eventcore.history.store import Store
 from eventcore.history.urls import canonical_url, open_backend
-from eventcore.replay.divergence import Divergence, divergence
-from eventcore.replay.replayer import Replayer
+from eventcore.replay.divergence import Divergence, divergence, say
+from eventcore.replay.replayer import FROM_OUTSIDE, LOOK_AHEAD, Replayer
 from eventcore.replay.worlds import Entered, Taken, World
+
+if TYPE_CHECKING:
+    from eventcore.replay.debugging import Debugger
 
 ENVIRONMENT = "EVENTCORE_RERUN"
 
@@ -85,6 +90,7 @@ class Found(msgspec.Struct):
         divergence: Where the code left the log, or None.
         beside: Name of the run that ended or was left, if it is not the replayed one.
         taken: What the user's lines took of a world that was made up.
+        quit: Whether the person at the terminal ended it in the debugger.
     """
 
     position: int = 0
@@ -99,6 +105,7 @@ class Found(msgspec.Struct):
     divergence: dict[str, Any] | None = None
     beside: str = ""
     taken: Taken = {}
+    quit: bool = False
 
 
 def begin() -> None:
@@ -268,6 +275,7 @@ class ReplayProcess:
         self._log: Backend | None = None
         self._ended = False
         self._process = os.getpid()
+        self._debugger: Debugger | None = None
 
     # --- what the script opens -----------------------------------------------------------------
 
@@ -342,12 +350,26 @@ class ReplayProcess:
                 "which are answered from the log"
             )
 
+    def debug(self, frame: FrameType, where: str) -> None:
+        """Stop in the debugger."""
+        if self._debugger is None:
+            from eventcore.replay.debugging import Debugger
+
+            self._debugger = Debugger(self.was_quit)
+        self._debugger.stop_at(frame, where)
+
     # --- how it ends -------------------------------------------------------------------------------
 
     def left(self, comparison: Comparison, found: Divergence) -> None:
         """A run left its log: report it and end the process, whatever the script would catch."""
         self.found.divergence = msgspec.to_builtins(found)
         self._end_now(comparison)
+
+    def was_quit(self) -> None:
+        """The person at the terminal has seen enough."""
+        self.found.quit = True
+        if self.target is not None:
+            self._end_now(self.target)
 
     def came_to_the_end(self, comparison: Comparison) -> None:
         """The code goes on behind the end of the log."""
@@ -369,12 +391,17 @@ class ReplayProcess:
         self._ended = True
         target = self.target
         if target is not None:
-            if self.found.divergence is None and not self.found.cut_short:
+            if self.found.divergence is None and not self.found.cut_short and not self.found.quit:
                 missing = target.unmet()
                 self.found.divergence = None if missing is None else msgspec.to_builtins(missing)
             self.found.position, self.found.effects = target.position, target.effects
             self.found.added_reads, self.found.missing_reads = target.added_reads, target.missing_reads
             self.found.digest = target.run.replayed_state.digest
+            for seq in sorted(() if self.found.quit else target.seqs):
+                say(
+                    f"did not stop at seq {seq}: no line of the script's own comes to an event there or later in "
+                    f"what was replayed, up to seq {target.position}"
+                )
         _leave(self.order.report, self.found)
 
 
@@ -416,28 +443,53 @@ class Comparison(Replayer):
     def __init__(self, run: Run, first: int, last: int, process: ReplayProcess, reader: Reader) -> None:
         super().__init__(run, first, last, reader)
         self._process = process
-        self._seqs = {int(place) for place in process.order.breaks if place.isdecimal()}
-        self._paths = {place for place in process.order.breaks if not place.isdecimal()}
+        places = process.order.breaks if run.name == process.order.run else []
+        self.seqs = {int(place) for place in places if place.isdecimal()}
+        self._paths = {place for place in places if not place.isdecimal()}
 
     def record(self, event: e.Event, size: int = 0) -> int:
         """Compare; stop in the debugger first where that was asked for."""
-        if self._seqs or self._paths:
+        if self.seqs or self._paths:
             self._stop(event)
         return super().record(event, size)
 
+    def read(self, event: e.FieldRead) -> bool:
+        """Take note of a read; stop first where that was asked for."""
+        if self.seqs:
+            self._stop(event)
+        return super().read(event)
+
     def _stop(self, event: e.Event) -> None:
         with self.run.lock:
-            coming = self.next_seq()
+            if self.broken or self.run.replaying is not self:
+                return
+            coming = self._next_read() if isinstance(event, e.FieldRead) else self._next_act()
+            changed = self._changed(event)
+        frame = user_frame(2)
+        if frame is None or coming is None:
+            return
+        come = {seq for seq in self.seqs if seq <= coming}
+        if come or changed in self._paths:
+            self.seqs -= come
+            self._process.debug(frame, f"seq {coming}: {type(event).__name__}")
+
+    def _next_act(self) -> int | None:
+        self._take_outcomes()
+        return self.next_seq()
+
+    def _next_read(self) -> int | None:
+        """Seq of what is recorded next, reads included and lines of code not."""
+        ahead = itertools.islice(self._ahead(), LOOK_AHEAD)
+        return next((seq for seq, event in ahead if not isinstance(event, FROM_OUTSIDE)), None)
+
+    def _changed(self, event: e.Event) -> str:
+        """Path of the variable an event changes, "" if it changes none."""
         number = getattr(event, "variable", None)
-        names: set[str] = set()
-        if isinstance(number, int) and not isinstance(event, (e.VariableDeclared, e.EffectStarted)):
-            path = self.run.replayed_state.slot(number).path
-            names = {path, path.rpartition("/")[2]}
-        if coming in self._seqs or names & self._paths:
-            self._seqs.discard(-1 if coming is None else coming)
-            frame = user_frame(1)
-            if frame is not None:
-                debug(frame, f"seq {coming}: {type(event).__name__}")
+        if not isinstance(number, int) or isinstance(
+            event, (e.VariableDeclared, e.EffectStarted, e.FieldRead)
+        ):
+            return ""
+        return self.run.replayed_state.slot(number).path
 
     def ended(self, event: e.Event | None) -> None:
         """The log is at its end and the code is not."""
@@ -464,15 +516,3 @@ class Comparison(Replayer):
             if coming is None or super().may_pass_ending(coming) or self.is_cut_short():
                 return None
         return divergence(coming[0], coming[1], None, ())
-
-
-def debug(frame: Any, where: str) -> None:
-    """Open the debugger at a frame."""
-    import pdb
-
-    sys.stderr.write(f"eventcore: stopped before {where}\n")
-    debugger = pdb.Pdb()
-    debugger.reset()
-    debugger.interaction(frame, None)  # pyright: ignore[reportArgumentType]
-    if debugger.quitting:
-        os._exit(0)

@@ -41,6 +41,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
         divergence: The first point at which the code left the log, or None.
         returncode: How the script ended.
         output: What it printed, if that was caught.
+        quit: Whether the person at the terminal ended it in the debugger: there is no verdict then.
     """
 
     run: str
@@ -55,8 +56,11 @@ class ReplayReport(msgspec.Struct, frozen=True):
     divergence: Divergence | None
     returncode: int
     output: str = ""
+    quit: bool = False
 
     def __str__(self) -> str:
+        if self.quit:
+            return f"run {self.run!r}: the replay was ended in the debugger; up to seq {self.events} nothing differed"
         if self.divergence is not None:
             return f"run {self.run!r} {self.divergence}"
         notes = [f"{self.events:,} events", f"{self.effects:,} effects answered from the log"]
@@ -106,17 +110,30 @@ def replay(
         catch: Whether to catch what the script prints, instead of passing it on (to stderr).
 
     Raises:
-        NotFound: There is no such script.
+        NotFound: There is no such script, or no such variable to stop at.
+        InvalidValue: The log has no such seq to stop at.
         ReplayFailed: The script never came to the run, or left its process without ending.
     """
     command = [*command_of(script), *arguments]
+    places = [_place(run, place) for place in breaks]
     with tempfile.TemporaryDirectory(prefix="eventcore-replay-") as folder:
         url = _on_disk(run, folder)
-        order = Order(
-            "replay", url, run.name, os.path.join(folder, "report"), [str(place) for place in breaks]
-        )
+        order = Order("replay", url, run.name, os.path.join(folder, "report"), places)
         done = started(command, order, catch)
         return report_of(run, order, command, done)
+
+
+def _place(run: Run, place: int | str) -> str:
+    """Check a place to stop at: a seq of the log, or a variable, by its path then."""
+    text = str(place)
+    if not text.isdecimal():
+        return run.state.slot(text).path
+    if not 1 <= int(text) <= run.head:
+        raise InvalidValue(
+            f"cannot stop at seq {text}: the log of run {run.name!r} has 1 to {run.head}; pass one of these, "
+            "or a variable"
+        )
+    return text
 
 
 def report_of(
@@ -150,9 +167,11 @@ def report_of(
         recorded = store[order.run].at(found.position).digest
     finally:
         store.close()
+    identical = left is None and recorded == found.digest and not found.quit
     return ReplayReport(
-        run.name, left is None and recorded == found.digest, found.position, found.effects, found.digest,
+        run.name, identical, found.position, found.effects, found.digest,
         found.connections, found.added_reads, found.missing_reads, found.cut_short, left, done.returncode, output,
+        found.quit,
     )  # fmt: skip
 
 
