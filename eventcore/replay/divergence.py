@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ NOT_COMPARED = frozenset({"time", "source", "latency"})
 
 _NEAR = 200
 _SHOWN = 300
+_FIELD = 120
+_WORD = 60
+_HEADER = ("event", "rollout", "cause", "digest")
 
 JsonDict = dict[str, Any]
 
@@ -60,7 +64,7 @@ class Divergence(msgspec.Struct, frozen=True):
         if self.differences:
             lines += [line for difference in self.differences[:8] for line in shown(difference)]
         else:
-            lines += [f"  recorded: {_brief(self.recorded)}", f"  replayed: {_brief(self.replayed)}"]
+            lines += [f"  recorded: {_event(self.recorded)}", f"  replayed: {_event(self.replayed)}"]
         if self.nearest is not None:
             lines.append(f"  nearest recorded request: seq {self.nearest[0]}")
             lines += [line for difference in self.nearest[1][:8] for line in shown(difference)]
@@ -70,19 +74,38 @@ class Divergence(msgspec.Struct, frozen=True):
 def shown(difference: Difference, here: str = "replayed") -> list[str]:
     """Lines that show one difference; `here` names what stands beside the recorded."""
     if difference.words:
-        changed = "".join(_marked(word.op, word.text) for word in difference.words)
+        words = [(word.op, word.text) for word in difference.words]
+        changed = "".join(_marked(words, number) for number in range(len(words)))
         return [f"  {difference.pointer or '/'}", f"      {_cut(changed)}".replace("\n", "\n      ")]
-    return [
-        f"  {difference.pointer or '/'}",
-        f"      recorded: {_brief(difference.before)}",
-        f"      {here}: {_brief(difference.after)}",
-    ]
+    before, after = _pair(difference.before, difference.after)
+    return [f"  {difference.pointer or '/'}", f"      recorded: {before}", f"      {here}: {after}"]
 
 
-def _marked(op: str, text: str) -> str:
+def _pair(before: Any, after: Any) -> tuple[str, str]:
+    """Two values in short, so that they look different."""
+    one, other = _brief(before), _brief(after)
+    if one != other:
+        return one, other
+    texts = [value if isinstance(value, str) else _json(value) for value in (before, after)]
+    return _where_they_differ(texts[0], texts[1]), _where_they_differ(texts[1], texts[0])
+
+
+def _where_they_differ(text: str, other: str) -> str:
+    same = next(
+        (at for at, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), len(other)
+    )
+    start = max(0, same - _WORD // 2)
+    return f"… {text[start : start + _WORD]} …"
+
+
+def _marked(words: Sequence[tuple[str, str]], number: int) -> str:
+    op, text = words[number]
     if op == "=":
         return text if len(text) < 60 else f"{text[:25]} … {text[-25:]}"
-    return f"[{op}{text}]"
+    beside = words[max(0, number - 1) : number + 2]
+    other = next((text for found, text in beside if {found, op} == {"-", "+"}), "")
+    alike = _middle_out(other, _WORD) == _middle_out(text, _WORD)
+    return f"[{op}{_where_they_differ(text, other) if alike else _middle_out(text, _WORD)}]"
 
 
 def _cut(text: str) -> str:
@@ -92,8 +115,29 @@ def _cut(text: str) -> str:
 def _brief(value: Any) -> str:
     if value is None:
         return "nothing"
-    text = _json(value) if not isinstance(value, str) else value
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
+    return _elided(_json(value) if not isinstance(value, str) else value, _SHOWN)
+
+
+def _event(fields: JsonDict | None) -> str:
+    """An event in one line: its kind and what it says; what stands elsewhere or is empty is left out."""
+    if fields is None:
+        return "nothing"
+    told = [
+        f"{name} {_elided(_json(value), _FIELD)}"
+        for name, value in fields.items()
+        if name not in _HEADER and value not in (None, "", 0, [], {})
+    ]
+    return ", ".join([str(fields["event"]), *told])
+
+
+def _elided(text: str, room: int) -> str:
+    """Cut a text, and the middle out of words that are as long as a sentence."""
+    short = re.sub(rf"[^\s,:{{}}\[\]]{{{_WORD + 1},}}", lambda found: _middle_out(found[0], _WORD), text)
+    return short if len(short) <= room else f"{short[:room]} …"
+
+
+def _middle_out(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room // 2]} … {text[-room // 2 :]}"
 
 
 def as_fields(event: e.Event) -> JsonDict:

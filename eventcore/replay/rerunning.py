@@ -64,14 +64,21 @@ class ReplayReport(msgspec.Struct, frozen=True):
         if self.divergence is not None:
             return f"run {self.run!r} {self.divergence}"
         notes = [f"{self.events:,} events", f"{self.effects:,} effects answered from the log"]
-        for number, what, end in (
-            (self.connections, "connection", " refused"), (self.added_reads, "more read", ""),
-            (self.missing_reads, "fewer read", ""),
-        ):  # fmt: skip
-            notes += [f"{number} {what}{'s' * (number != 1)}{end}"] if number else []
+        notes += [f"{_count(self.connections, 'connection')} refused"] if self.connections else []
         verdict = "identical" if self.identical else "not identical: another state"
         end = "; the log ends there, the code would go on" if self.cut_short else ""
-        return f"run {self.run!r} replayed: {verdict}: {', '.join(notes)}, digest {self.digest[:16]}{end}"
+        told = f"{verdict}: {', '.join(notes)}, digest {self.digest[:16]}{end}{self._reads()}"
+        return f"run {self.run!r} replayed: {told}"
+
+    def _reads(self) -> str:
+        """Say which reads there are more or fewer: a look at a value, or a resumption in the middle of some."""
+        more = [_count(self.added_reads, "more read")] if self.added_reads else []
+        fewer = [_count(self.missing_reads, "fewer read")] if self.missing_reads else []
+        return f" ({', '.join(more + fewer)} than recorded: reads change nothing)" if more or fewer else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def command_of(script: str | os.PathLike[str] | Sequence[str]) -> list[str]:
