@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 import uuid
 
 from eventcore._version import __version__
@@ -39,6 +40,27 @@ def is_alive(writer: str) -> bool:
         return False
     started = _started(int(found[1]))
     return started != "?" and started == found[2]
+
+
+def in_words(writer: str) -> str:
+    """Describe a writer for people: which process, since when, and where if that is elsewhere."""
+    found = _WRITER.match(writer)
+    if found is None:
+        return writer
+    since = _time_of(found[2]) if is_alive(writer) else ""
+    here = found[3] == (platform.node() or "-")
+    return f"process {found[1]}{since}" if here else f"process {found[1]} on {found[3]}"
+
+
+def _time_of(started: str) -> str:
+    """When a process of this machine started, from its token; "" if the machine does not say."""
+    try:
+        with open("/proc/stat") as file:
+            booted = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+        moment = booted + int(started) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, StopIteration):
+        return ""
+    return time.strftime(" (started %Y-%m-%d %H:%M:%S)", time.localtime(moment))
 
 
 def _started(pid: int) -> str:

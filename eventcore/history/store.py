@@ -31,7 +31,7 @@ from eventcore.history.backend import Backend, RunRow, SupportsBackup
 from eventcore.history.costs import limits_of
 from eventcore.history.index import Indexer
 from eventcore.history.log import Committer, Log
-from eventcore.history.ownership import describe_self, is_alive, is_self
+from eventcore.history.ownership import describe_self, in_words, is_alive, is_self
 from eventcore.history.reading import Reader
 from eventcore.history.rerun import rerun_here
 from eventcore.history.run import Run
@@ -246,7 +246,7 @@ class Store:
             return mine
         if mine is None and is_alive(row.writer) and not is_self(row.writer):
             raise StoreBusy(
-                f"cannot resume run {row.name!r}: it is being written by {row.writer}; "
+                f"cannot resume run {row.name!r}: it is being written by {in_words(row.writer)}; "
                 f"wait for it, stop it, read the run with store[{row.name!r}], or fork it"
             )
         try:
@@ -381,7 +381,7 @@ class Store:
         row = self.row(run if isinstance(run, str) else run.name)
         here = self._open_here(row.id) is not None
         if here or (is_alive(row.writer) and not is_self(row.writer)):
-            who = "this process" if here else row.writer
+            who = "this process" if here else in_words(row.writer)
             raise StoreBusy(
                 f"cannot delete run {row.name!r}: it is open for writing by {who}; close it first"
             )

@@ -12,7 +12,7 @@ from eventcore.errors import DuplicateName, StoreBusy
 from eventcore.history import events as e
 from eventcore.history.backend import RunRow
 from eventcore.history.codec import encoder
-from eventcore.history.ownership import describe_self, is_alive
+from eventcore.history.ownership import describe_self, in_words, is_alive
 from eventcore.history.run import Run
 from eventcore.history.store import Store
 from eventcore.history.store import open as open_store
@@ -47,7 +47,7 @@ def _continue(run: Run, store: Store, row: RunRow) -> None:
     if row.writer and is_alive(row.writer):
         raise StoreBusy(
             f"cannot save run {run.name!r} to {store.url}: the run of that name there is being written by "
-            f"{row.writer}; close it first, or save to another path"
+            f"{in_words(row.writer)}; close it first, or save to another path"
         )
     # Code that is run again comes to what it saved before, and to what it saved after that.
     count = row.head if run.replaying is None else min(row.head, run.head)

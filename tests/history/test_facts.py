@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,3 +233,20 @@ def test_a_killed_process_nobody_has_waited_for_does_not_hold_its_run() -> None:
     assert not ownership.is_alive(writer)
     process.communicate()
     assert not ownership.is_alive(writer)
+
+
+def test_a_writer_is_told_by_its_process_and_since_when() -> None:
+    writer = ownership.describe_self()
+    told = re.fullmatch(r"process (\d+)(?: \(started (.*)\))?", ownership.in_words(writer))
+    assert told is not None and int(told[1]) == os.getpid()
+    if os.path.exists("/proc/stat"):
+        age = time.time() - time.mktime(time.strptime(told[2], "%Y-%m-%d %H:%M:%S"))
+        with open("/proc/uptime") as file, open("/proc/self/stat") as stat:
+            uptime = float(file.read().split()[0])
+            started = int(stat.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        assert abs(age - (uptime - started)) < 5
+    gone = re.sub(r"started \S+", "started 1", writer)
+    assert ownership.in_words(gone) == f"process {os.getpid()}"
+    elsewhere = re.sub(r" on \S+,", " on far-away,", writer)
+    assert ownership.in_words(elsewhere) == f"process {os.getpid()} on far-away"
+    assert ownership.in_words("somebody") == "somebody"
