@@ -6,7 +6,10 @@ The command gets each state as JSON on its standard input. What it prints is sho
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,8 +31,15 @@ if TYPE_CHECKING:
 SKIP = 125
 """Exit code of a command that cannot judge a state."""
 
-LAST_ANSWER = 127
-"""Above this an exit code is no answer: the command was killed."""
+LAST_ANSWER = 125
+"""Above this an exit code is no answer: a shell found no such command, or could not run it, or it was killed."""
+
+_SHELL_SAYS = {
+    126: ": a shell's code for what cannot be run",
+    127: ": a shell's code for a command it cannot find",
+}
+
+_NOBODY_READS = (-signal.SIGPIPE, 128 + signal.SIGPIPE)
 
 
 @click.command(
@@ -58,12 +68,14 @@ def bisect(
 
     COMMAND is run at one state after the other, about log2(n) of them, with the state on its standard input: a JSON
     object of values by path of the variable (with --variable, that value alone). EVENTCORE_SEQ is the seq. Exit code
-    0 means yes, 125 that it cannot tell, any other up to 127 no. Options stand before STORE. Exit code 1 when the
-    answer never turns.
+    0 means yes, 125 that it cannot tell, any other up to 124 no; 126 and above (no such command, killed) end the
+    search. Options stand before STORE. Exit code 1 when the answer never turns.
     """
     name, command = _command(words)
     with reading(store, force) as opened:
         run = chosen_run(opened, name)
+        if variable is not None:
+            run.state.slot(variable)  # refuses a name that stands for none
         asking = _Asking(run, command, variable, quiet=as_json)
         last = run.head if stop is None else run.seq(stop)
         try:
@@ -99,7 +111,7 @@ class _Asking:
         self._command = command
         self._variable = variable
         self._quiet = quiet
-        self.failure: InvalidValue | None = None
+        self.failure: InvalidValue | BrokenPipeError | None = None
 
     def __call__(self, seq: int) -> bool | None:
         state = self._run.at(seq)
@@ -123,13 +135,36 @@ class _Asking:
             self.failure = InvalidValue(f"cannot run {self._command[0]!r}: {error}")
             raise self.failure from error
         code = done.returncode
+        if code in _NOBODY_READS and not self._quiet and _reader_left():
+            self.failure = BrokenPipeError()
+            raise self.failure
         if code < 0 or code > LAST_ANSWER:
-            self.failure = InvalidValue(f"cannot go on: {self._command[0]!r} ended with {code} at seq {seq}")
+            said = f"{self._command[0]!r} ended with {code} at seq {seq}{_SHELL_SAYS.get(code, '')}"
+            self.failure = InvalidValue(
+                f"cannot go on: {said}; 0 is yes, 125 cannot tell, others up to 124 no"
+            )
             raise self.failure
         answer = None if code == SKIP else code == 0
         if not self._quiet:
-            click.echo(f"seq {seq}: {'cannot tell' if answer is None else 'yes' if answer else 'no'}")
+            self._tell(f"seq {seq}: {'cannot tell' if answer is None else 'yes' if answer else 'no'}")
         return answer
+
+    def _tell(self, line: str) -> None:
+        try:
+            click.echo(line)
+        except BrokenPipeError as error:  # a reader that has seen enough, not an error of the predicate
+            self.failure = error
+            raise
+
+
+def _reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout, 0)
+    except (OSError, ValueError, AttributeError):
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _print(run: Run, turn: Turn, as_json: bool) -> None:

@@ -1,7 +1,6 @@
 """When did it turn: the first seq from which on a question about the state has the answer it has at the end.
 
-Each look halves what is left, so a million events take some twenty states. What the question is, and what runs it,
-is the caller's business.
+A million events take some twenty states. What the question is, and what runs it, is the caller's business.
 """
 
 from __future__ import annotations
@@ -63,8 +62,10 @@ class Bisection:
         if end is None:
             raise NotFound(f"cannot bisect: the state at seq {self._last}, the last, could not be judged")
         low, high = self._first, self._last
+        looks = (high - low).bit_length()  # ceil(log2 n)
         while low < high:
-            middle = self._judged(low, high)
+            middle = self._judged(low, high, self._look(low, high, looks))
+            looks -= 1
             if middle is None:
                 raise NotFound(
                     f"cannot tell where the predicate turns: somewhere from seq {low} to {high}, and the states "
@@ -80,9 +81,18 @@ class Bisection:
         found.before, found.after, found.tried = not end, end, tuple(self._answers.items())
         return found
 
-    def _judged(self, low: int, high: int) -> int | None:
-        """Return a seq before `high` with an answer, nearest to the middle; None if there is none."""
-        middle = (low + high) // 2
+    def _look(self, low: int, high: int, looks: int) -> int:
+        """Return the seq to ask about next, with so many looks left.
+
+        While it may be that the predicate never turns, the oldest state is come to as early as the looks that are
+        left allow: who asked something that never turns learns it soon, and nobody pays more states for it.
+        """
+        if low > self._first or looks < 1:
+            return (low + high) // 2
+        return high - min(high - low, 1 << (looks - 1))
+
+    def _judged(self, low: int, high: int, middle: int) -> int | None:
+        """Return a seq before `high` with an answer, nearest to a wanted one; None if there is none."""
         for distance in range(max(high - middle, middle - low + 1)):
             for seq in dict.fromkeys((middle + distance, middle - distance)):
                 if low <= seq < high and self._ask(seq) is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.stores import call, make_long_store, make_store, spawn
+from tests.cli.stores import call, command, environment, make_long_store, make_store, spawn
 
 JUDGE = """
 import json, os, sys
@@ -63,3 +65,28 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         assert result.exit_code == 2 and "bisect takes STORE [RUN] -- COMMAND" in result.stderr
     for options in (["--from", "99"], ["--to", "nowhere"], ["--from", "-1"]):
         assert call("bisect", *options, store, "main", "--", "true").exit_code == 2
+
+
+def test_a_reader_that_has_seen_enough_ends_it_silently(store: Path) -> None:
+    for command_run in ("echo hi; exit 0", "exit 0", "yes | head -5; exit 0"):
+        shell = f"{shlex.join(command('bisect', store, '--', 'sh', '-c', command_run))} | head -1"
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shell}"],
+            capture_output=True, text=True, check=False, env=environment(), timeout=120,
+        )  # fmt: skip
+        assert done.returncode in (0, 1), command_run
+        assert done.stderr == "" or "the predicate never turns" in done.stderr, command_run
+        assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_variable_that_is_not_there_is_refused_before_any_state_is_judged(store: Path) -> None:
+    result = spawn("bisect", "--variable", "vv", store, "--", "sh", "-c", "echo asked")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "cannot find variable 'vv'; did you mean v?" in result.stderr
+
+
+@pytest.mark.parametrize(("mistyped", "code"), [("no-such-command-here", 127), ("/etc/passwd", 126)])
+def test_a_command_that_a_shell_cannot_run_is_no_answer(store: Path, mistyped: str, code: int) -> None:
+    result = spawn("bisect", store, "--", "sh", "-c", mistyped)
+    assert result.returncode == 2 and f"'sh' ended with {code} at seq" in result.stderr
+    assert "a shell's code for" in result.stderr and "seq " not in result.stdout

@@ -66,6 +66,23 @@ def test_it_takes_no_more_than_log2_n_plus_1_states(count: int, data: st.DataObj
     assert len(asked) == len(set(asked)) <= math.ceil(math.log2(count)) + 1
 
 
+@given(st.integers(2, 100_000))
+def test_what_never_turns_is_learnt_as_early_as_the_bound_allows(count: int) -> None:
+    asked: list[int] = []
+
+    def ask(seq: int) -> bool:
+        asked.append(seq)
+        return True
+
+    with pytest.raises(NotFound, match="never turns"):
+        Bisection(ask, 1, count).run()
+    spare = (
+        2 ** math.ceil(math.log2(count)) - count
+    )  # turns more than there are which the same looks could tell apart
+    assert len(asked) <= math.ceil(math.log2(count)) + 1 - (spare + 1).bit_length() + 1
+    assert asked[0] == count and asked[-1] == 1
+
+
 @given(st.integers(3, 300), st.data())
 def test_states_that_cannot_be_judged_are_gone_round(count: int, data: st.DataObject) -> None:
     turned = data.draw(st.integers(2, count))
