@@ -2,7 +2,10 @@
 
 The answer is found backwards from the newest event: a stretch of the variable's own events at a time, between two
 snapshots, until every word has its owner. Nothing is folded that the question does not touch. What lies behind an
-event (the step of training, the model call, the rewards) is in `chain.py`; how it looks on a page is elsewhere.
+event (the step of training, the model call, the rewards) is in `origins.py`; how it looks is in `blame_view.py`.
+
+What is a copy, which belongs to whoever wrote the original, is said in `provenance.py`. A snapshot is where a stretch
+begins and nothing more: no answer depends on whether there is one.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from eventcore.history.nodes import (
     same,
     value_of,
 )
-from eventcore.history.provenance import COPYING, Provenance, marks
+from eventcore.history.provenance import COPYING, LISTS, Provenance, marks, mixing
 from eventcore.history.slots import PREDICTIONS
 from eventcore.history.state import decode_state
 from eventcore.history.timetravel import astray, join_pointer, lookup, parse_pointer
@@ -267,12 +270,13 @@ class _Walk:
             good, state = self._reader.nearest_snapshot(seq - 1)
             records = self._trail.events(good, first - 1) + records
             asked_of = good - 1
-        copying = any(isinstance(event, COPYING) for _, event in records)
+        whole = whole or any(mixing(event) for _, event in records)
+        fields.update(LISTS)  # what is in them a field may be a copy of
         marked = {parent for _, event in records for parent in getattr(event, "parents", ())}
         value = state.slot(self._number).value if state.has(self._number) else None
         found = Provenance(self._number, value, asked_of, self._lazily, frozenset(marked))
         for at, event in records:
-            if copying or self._matters(event, fields):
+            if whole or self._matters(event, fields):
                 found.apply(at, event)
         for question in questions:
             self._answer(found.at(question.path), question, seq)

@@ -131,13 +131,19 @@ class Pool:
     """The words of everything a whole was made of, to find those that went from one part of it to another.
 
     Words that occur no more often than before were there before.
+
+    Args:
+        before: Nodes of what the whole was made of.
+        after: The whole, as it was written.
+        larger: Of a larger whole this one is a part of, asked next; None if there is none.
     """
 
-    __slots__ = ("_after", "_before", "_places")
+    __slots__ = ("_after", "_before", "_larger", "_places")
 
-    def __init__(self, before: tuple[Any, ...], after: Any) -> None:
+    def __init__(self, before: tuple[Any, ...], after: Any, larger: Pool | None = None) -> None:
         self._before = before
         self._after = after
+        self._larger = larger
         self._places: dict[str, tuple[Any, int]] | None = None
 
     def find(self, word: str) -> tuple[Any, int] | None:
@@ -153,7 +159,8 @@ class Pool:
                             seen.setdefault(found, []).append((node, at))
                 often = {found: at[0] for found, at in seen.items() if len(at) >= counts[found]}
                 self._places = often | self._places
-        return self._places.get(word)
+        place = self._places.get(word)
+        return self._larger.find(word) if place is None and self._larger is not None else place
 
 
 def value_of(node: Any) -> Any:

@@ -1,14 +1,20 @@
 """One variable's value in which every part knows how it came there: what blame walks through, backwards.
 
-`Provenance.apply` does to such a value what `state.apply` does to a plain one. It compares nothing: a part that
-was written keeps what stood there before, and words are matched only when somebody asks who wrote them. What was
-there when the stretch of events began is `Earlier`: its origin is asked of the stretch before.
+`Provenance.apply` does to such a value what `state.apply` does to a plain one. It compares words only when somebody
+asks who wrote them: a part that was written keeps what stood there before. What was there when the stretch of events
+began is `Earlier`: its origin is asked of the stretch before.
+
+What counts as a copy, and so keeps its owners: what events of training carry between a variable's own fields and its
+lists of candidates; a whole field that is written as it stands in an entry of such a list; an entry that is written
+into a list, as a whole or field by field, as it stands in one or as the variable held it. An entry made of what the
+variable held, or of the entry it takes the place of, owns only its new words. Nothing else does: words that an update
+moves from one field to another, or that are written into another variable, belong to that update.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from eventcore.history import events as e
@@ -23,6 +29,7 @@ from eventcore.history.nodes import (
     Items,
     Node,
     Place,
+    Pool,
     Written,
     duplicate,
     list_of,
@@ -35,7 +42,7 @@ from eventcore.history.nodes import (
 from eventcore.history.population import BOOKKEEPING, score_names
 from eventcore.history.positions import heads_of
 from eventcore.history.slots import PREDICTIONS
-from eventcore.history.touching import BY_KIND
+from eventcore.history.touching import BY_KIND, touched
 from eventcore.history.trail import Marks
 
 LISTS = ("seed_candidates", "candidates", "best_candidates", "history")
@@ -45,6 +52,9 @@ _LEFT = re.compile(r"run (?:'[^']*'|\"[^\"]*\") at seq (\d+)$")
 """Origin of what an earlier process left in the same run: a seq of this line of history; another run's has a URL."""
 
 APART = frozenset(BOOKKEEPING) - {"examples"}
+
+_Values = dict[str, Any]
+"""The fields of the variable, with their nodes."""
 
 
 class Provenance:
@@ -100,31 +110,61 @@ class Provenance:
 
     # --- what events do ------------------------------------------------------------------------
 
-    def _put(self, name: str, value: Any, seq: int, sources: Sequence[Any] = ()) -> None:
-        """Write a field; it is compared with `sources`, and with what it replaces."""
-        held = self.root.get(name)
+    def _put(
+        self, name: str, value: Any, seq: int, sources: Sequence[Any] = (), before: _Values | None = None
+    ) -> None:
+        """Write a field; it is compared with `sources`, and with what it replaces.
+
+        Args:
+            name: Its name.
+            value: What is written.
+            seq: The event.
+            sources: What it was made of.
+            before: The fields before the event, if it writes several.
+        """
+        held, before = self.root.get(name), self.root if before is None else before
         if held is not None and same(value_of(held), value):
             return
-        found: Node | None = self._copy_of(name, value, seq) if name not in APART else None
+        found: Any = self._copy_of(name, value, seq, before) if name not in APART else None
         if found is None:
             found = Written(value, seq, (*sources, held) if held is not None else tuple(sources))
+        if name in LISTS and isinstance(value, list) and value:
+            inside = opened(found)
+            inside[:] = [self._entered(item, seq, before) for item in inside]
+            found = inside
         self.root[name] = found
 
-    def _copy_of(self, name: str, value: Any, seq: int) -> Copied | None:
+    def _copy_of(self, name: str, value: Any, seq: int, before: _Values) -> Copied | None:
         """Return a copy of a candidate's field if the value is one, the latest first."""
         if value in ("", [], {}, None) or isinstance(value, (bool, int, float)):
             return None
-        for place in reversed(LISTS):
-            held = self.root.get(place)
-            if held is None or not value_of(held):
-                continue
-            inside: Items = opened(held)
-            self.root[place] = inside
-            for at in range(len(inside) - 1, -1, -1):
-                entry = inside[at] = opened(inside[at])
-                if name in entry and same(value_of(entry[name]), value):
-                    return Copied(duplicate(entry[name]), seq)
+        for entry in _entries(before):
+            if name in entry and same(value_of(entry[name]), value):
+                return Copied(duplicate(entry[name]), seq)
         return None
+
+    def _entered(self, node: Any, seq: int, before: _Values) -> Any:
+        """Return what enters a list of candidates: a copy of an entry, or one made of what the variable held."""
+        if not isinstance(node, Written) or node.seq != seq or not isinstance(node.value, dict):
+            return node
+        value: dict[str, Any] = node.value
+        for entry in _entries(before):
+            if len(entry) == len(value) and all(
+                name in value and same(value_of(item), value[name]) for name, item in entry.items()
+            ):
+                return Copied(duplicate(entry), seq)
+        held = {name: Copied(duplicate(item), seq) for name, item in before.items() if name not in APART}
+        sources = (*node.sources, object_of(held, Written({}, seq)))
+        made: Fields = opened(Written(value, seq, sources, Pool(sources, value, node.pool)))
+        for name, item in made.items():
+            made[name] = self._field(name, item, seq, before)
+        return made
+
+    def _field(self, name: str, node: Any, seq: int, before: _Values) -> Any:
+        """Return a field of an entry: a copy of another entry's if the event wrote it as it stands there."""
+        if isinstance(node, Written) and node.seq == seq:
+            return self._copy_of(name, node.value, seq, before) or node
+        return node
 
     def _open(self, path: Sequence[str | int]) -> Any:
         """Return the container at a path, opened in place."""
@@ -143,11 +183,11 @@ class Provenance:
         self.root = object_of({name: Written(item, seq) for name, item in event.value.items()}, whole)
 
     def _updated(self, seq: int, event: e.VariableUpdated) -> None:
+        before = dict(self.root)
         for name, value in event.payload.items():
-            before = self.root.get(name)
-            self._put(name, value, seq)
-            if name == PREDICTIONS and before is not None:
-                self._give_rollouts(before, event.rollout)
+            self._put(name, value, seq, (), before)
+            if name == PREDICTIONS and name in before:
+                self._give_rollouts(before[name], event.rollout)
 
     def _give_rollouts(self, before: Any, rollout: str | None) -> None:
         """Make records of what was written over the predictions: an unchanged one stays its rollout's."""
@@ -160,38 +200,57 @@ class Provenance:
                 record.rollout = opened(held[at]).rollout if stays else rollout
 
     def _replaced(self, seq: int, value: dict[str, Any]) -> None:
+        before = dict(self.root)
         for name in [name for name in self.root if name not in value]:
             del self.root[name]
             self.root.emptied = seq
         for name, item in value.items():
-            self._put(name, item, seq)
+            self._put(name, item, seq, (), before)
 
     def _edited(self, seq: int, event: e.EditedFromOutside) -> None:
         if not event.path:
             self._replaced(seq, event.value)
-        elif len(event.path) == 1:
-            self._put(str(event.path[0]), event.value, seq)
         else:
-            self._set(self._open(event.path[:-1]), event.path[-1], event.value, seq)
+            self._set(event.path[:-1], event.path[-1], event.value, seq)
 
-    def _set(self, container: Any, step: Any, value: Any, seq: int) -> None:
-        inside = isinstance(container, Items) or step in container
-        container[step] = written(value, seq, (container[step],) if inside else ())
+    def _set(self, path: Sequence[str | int], step: Any, value: Any, seq: int) -> None:
+        """Write what lies at a step from a container."""
+        if not path:
+            return self._put(step, value, seq)
+        container = self._open(path)
+        sources = _held(container, step)
+        if path[0] not in LISTS:
+            container[step] = written(value, seq, sources)
+        elif len(path) == 1:
+            container[step] = self._entered(written(value, seq, sources), seq, self.root)
+        else:
+            if len(path) == 2 and step in self.root and step not in APART:
+                sources += (Copied(duplicate(self.root[step]), seq),)
+            node = written(value, seq, sources)
+            container[step] = self._field(step, node, seq, self.root) if len(path) == 2 else node
 
     def _patched(self, seq: int, event: e.ValuePatched) -> None:
         container, op, args = self._open(event.path), event.op, event.args
+        candidates = len(event.path) == 1 and event.path[0] in LISTS
         if op == p.SET:
-            self._set(container, args[0], args[1], seq)
+            self._set(event.path, args[0], args[1], seq)
         elif op == p.MERGE:
             for name, value in args[0].items():
-                self._set(container, name, value, seq)
+                self._set(event.path, name, value, seq)
         elif op == p.SPLICE:
             place = slice(*args[:3])
             before = list_of(container[place], None)
-            container[place] = opened(Written(args[3], seq, (before,)))
+            entering = opened(Written(args[3], seq, (before,)))
+            if candidates:
+                entering = [self._entered(item, seq, self.root) for item in entering]
+            container[place] = entering
         elif op == p.REPEAT:
             copies = [Copied(duplicate(item), seq) for _ in range(args[0] - 1) for item in container]
             list.extend(container, copies) if args[0] > 0 else list.clear(container)
+        elif candidates:
+            p.perform(
+                container, op, args, lambda value, _: self._entered(Written(value, seq), seq, self.root)
+            )
         else:
             rollout = event.rollout if event.path == [PREDICTIONS] else None
             p.perform(container, op, args, lambda value, _: _entering(value, seq, rollout))
@@ -305,6 +364,24 @@ class Provenance:
             held.append(duplicate(entry))
 
 
+def _held(container: Any, step: Any) -> tuple[Any, ...]:
+    return (container[step],) if isinstance(container, Items) or step in container else ()
+
+
+def _entries(values: _Values) -> Iterator[Fields]:
+    """Yield the entries of the lists of candidates, opened in place, the latest first."""
+    for place in reversed(LISTS):
+        held = values.get(place)
+        if held is None or not (held if isinstance(held, Items) else value_of(held)):
+            continue
+        inside: Items = opened(held)
+        values[place] = inside
+        for at in range(len(inside) - 1, -1, -1):
+            if isinstance(inside[at], Fields) or isinstance(value_of(inside[at]), dict):
+                inside[at] = opened(inside[at])
+                yield inside[at]
+
+
 def _entering(value: Any, seq: int, rollout: str | None) -> Any:
     """Return what enters a list; an object that enters the predictions of a rollout is a record of it."""
     node = Written(value, seq)
@@ -344,11 +421,21 @@ COPYING = (
     e.BestRemembered,
     e.CandidateProposed,
 )
-"""Events that carry whole candidates about: with one of them in a stretch, every field of it matters."""
+"""Events that carry whole candidates about."""
 
 
 _NAMING = (e.VariableDeclared, e.VariableUpdated, e.VariableAssigned, e.ValuePatched, e.EditedFromOutside)
 """Events that have in them the names of the fields they put somewhere; to take a field away, some need not name it."""
+
+
+def mixing(event: e.Event) -> bool:
+    """Whether an event may put something into a field that was in another: then every field of its stretch matters."""
+    if isinstance(event, COPYING):
+        return True
+    if not isinstance(event, (e.VariableUpdated, e.VariableAssigned, e.ValuePatched, e.EditedFromOutside)):
+        return False
+    names = touched(event)
+    return names is None or any(name in LISTS for name in names)
 
 
 def marks(fields: frozenset[str] | None) -> Marks:

@@ -99,6 +99,66 @@ def test_a_span_has_the_owners_it_has_in_the_whole(run: Run) -> None:
     assert owners(run, span="big") == [("big", run.head)]
 
 
+class Prompt(ec.Trainable):
+    text: str = ""
+    note: str = ""
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_candidate_made_by_hand_owns_its_new_words_and_a_copy_of_it_none(run: Run, snapshot: bool) -> None:
+    prompt = ec.Variable(data_model=Prompt, name="prompt")
+    prompt.update({"text": "AAA bbb ccc"})
+    written = run.head
+    prompt.get("candidates").append({"text": "AAA bbb ccc DDD"})
+    added = run.head
+    if snapshot:
+        run.snapshot()
+    prompt.update({"text": "zzz"})
+    prompt.update({"text": "AAA bbb ccc DDD"})
+    expected = [("AAA bbb ccc ", written, (run.head, added)), ("DDD", added, (run.head,))]
+    assert [
+        (piece.value, piece.seq, piece.copies) for piece in run.blame("prompt", "/text").pieces
+    ] == expected
+    entry = [(piece.value, piece.seq) for piece in run.blame("prompt", "/candidates/0/text").pieces]
+    assert entry == [("AAA bbb ccc ", written), ("DDD", added)]
+
+
+@pytest.mark.parametrize("back", ["update", "assign"])
+def test_an_exact_copy_kept_among_the_candidates_leads_to_who_wrote_it(run: Run, back: str) -> None:
+    prompt = ec.Variable(data_model=Prompt, name="prompt")
+    prompt.update({"text": "AAA bbb ccc"})
+    written = run.head
+    prompt.get("candidates").append({"text": prompt.get("text"), "why": "the first"})
+    prompt.get("best_candidates").append(prompt.get("candidates")[0])
+    added = run.head
+    prompt.get("candidates").clear()
+    prompt.update({"text": "zzz"})
+    kept = {"text": prompt.get("best_candidates")[-1]["text"]}
+    prompt.update(kept) if back == "update" else prompt.assign(prompt.get_json() | kept)
+    assert [(piece.value, piece.seq) for piece in run.blame("prompt", "/text").pieces] == [
+        ("AAA bbb ccc", written)
+    ]
+    (why,) = run.blame("prompt", "/best_candidates/0/why").pieces
+    assert why.seq < why.copies[0] == added
+
+
+def test_words_that_an_update_moves_to_another_field_are_the_updates(run: Run) -> None:
+    prompt = ec.Variable(data_model=Prompt, name="prompt")
+    prompt.update({"text": "AAA bbb ccc"})
+    prompt.update({"note": prompt.get("text"), "text": ""})
+    assert [piece.seq for piece in run.blame("prompt", "/note").pieces] == [run.head]
+
+
+def test_a_list_of_candidates_may_hold_what_is_no_candidate(run: Run) -> None:
+    listed = ec.Variable({"text": "one", "candidates": ["no object", {"text": "two"}]}, SCHEMA, name="listed")
+    declared = run.head
+    listed.get("candidates").append("nor this")
+    added = run.head
+    listed.update({"text": "two"})
+    assert [piece.seq for piece in run.blame("listed", "/text").pieces] == [declared]
+    assert [piece.seq for piece in run.blame("listed", "/candidates").pieces] == [declared, declared, added]
+
+
 def test_a_fork_blames_its_parents_events(run: Run) -> None:
     variable = voice()
     declared = run.head

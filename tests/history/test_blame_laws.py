@@ -3,7 +3,7 @@
 Every edit plants words that were never used before, between common words that repeat. The model is a map from
 planted word to the seq of its event, and nothing else: it knows nothing of how texts are compared. Histories mix
 updates, assignments, in-place edits, edits from outside, candidates proposed from one or several parents, scored,
-selected, chosen and written back by hand, forks, snapshots and their loss.
+selected, chosen, made and edited in place and written back by hand, forks, snapshots and their loss.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from eventcore.history.scope import process_scope
 
 COMMON = ["the", "a", "of", "answer", "user", "the"]
 OWN = ("text", "notes", "examples")
+PLACES = ("seed_candidates", "candidates", "best_candidates", "history")
 
 
 class Owner:
@@ -216,7 +217,7 @@ class Gardener:
 
     def choose(self) -> None:
         value = self.value
-        place = self.random.choice(["seed_candidates", "candidates", "best_candidates", "history"])
+        place = self.random.choice(PLACES)
         if value[place]:
             self.record(e.CandidateChosen, place, self.random.randrange(len(value[place])), "best so far")
 
@@ -226,7 +227,87 @@ class Gardener:
         pool = [*value["best_candidates"], *value["candidates"], *value["history"]]
         if pool:
             entry = self.random.choice(pool)
-            self.record(e.VariableUpdated, {name: entry[name] for name in OWN}, -1)
+            self.record(e.VariableUpdated, {name: entry[name] for name in OWN if name in entry}, -1)
+
+    # --- candidates by hand ----------------------------------------------------------------------
+
+    def entry(self) -> dict[str, Any]:
+        """Make a candidate as a user's own optimizer does: of what the variable holds, or of another one."""
+        value = self.value
+        pool = [entry for place in PLACES for entry in value[place]]
+        if pool and self.random.random() < 0.3:
+            found: dict[str, Any] = copy.deepcopy(self.random.choice(pool))
+            return found
+        made: dict[str, Any] = {}
+        for name in self.random.sample(OWN, self.random.randint(1, 3)):
+            other = self.random.choice(pool) if pool else value
+            what = self.random.random()
+            made[name] = other.get(name, value[name]) if what < 0.3 else value[name]
+            if what > 0.6:
+                made[name] = self.edited_value(made[name], name == "notes")
+        return made | ({"reason": self.text()} if self.random.random() < 0.3 else {})
+
+    def edited_entry(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: self.edited_value(item, name == "notes") if isinstance(item, (str, list)) else item
+            for name, item in entry.items()
+        }
+
+    def patch_candidates(self) -> None:
+        place = self.random.choice(PLACES)
+        held = self.value[place]
+        size = len(held)
+        at = self.random.randrange(size + 1)
+        ops: list[Any] = [
+            lambda: (p.APPEND, [self.entry()]),
+            lambda: (p.EXTEND, [[self.entry(), self.entry()]]),
+            lambda: (p.INSERT, [at, self.entry()]),
+            lambda: (p.SPLICE, [at, at + 1, None, [self.entry(), self.entry()]]),
+            lambda: (p.SPLICE, [at, at + 1, None, [*map(self.edited_entry, held[at : at + 1])]]),
+        ]
+        if size:
+            ops += [
+                lambda: (p.SET, [at % size, self.edited_entry(held[at % size])]),
+                lambda: (p.SET, [at % size, self.entry()]),
+                lambda: (p.DELETE, [at % size]),
+                lambda: (p.REORDER, [self.random.sample(range(size), size)]),
+            ]
+        op, args = self.random.choice(ops)()
+        self.record(e.ValuePatched, [place], op, args, -1)
+
+    def patch_inside_a_candidate(self) -> None:
+        place = self.random.choice(PLACES)
+        held = self.value[place]
+        if held:
+            at = self.random.randrange(len(held))
+            fields = {
+                name: self.value[name]
+                if self.random.random() < 0.5
+                else self.edited_value(held[at].get(name, self.value[name]), name == "notes")
+                for name in self.random.sample(OWN, self.random.randint(1, 2))
+            }
+            if len(fields) == 1 and self.random.random() < 0.5:
+                ((name, item),) = fields.items()
+                if self.random.random() < 0.5:
+                    self.record(e.EditedFromOutside, [place, at, name], item, "by hand")
+                else:
+                    self.record(e.ValuePatched, [place, at], p.SET, [name, item], -1)
+            else:
+                self.record(e.ValuePatched, [place, at], p.MERGE, [fields], -1)
+
+    def rewrite_candidates(self) -> None:
+        """Write whole lists anew, and perhaps a field along with them."""
+        place = self.random.choice(PLACES)
+        entries = [*self.value[place], self.entry()]
+        self.random.shuffle(entries)
+        written: dict[str, Any] = {place: entries[:6]}
+        if self.random.random() < 0.5:
+            written = self.random.choice([written | {"text": self.text()}, {"text": self.text()} | written])
+        if self.random.random() < 0.5:
+            self.record(e.VariableUpdated, written, -1)
+        else:
+            self.record(e.VariableAssigned, self.value | written, -1)
+        self.fresh = []
 
     def select(self) -> None:
         value = self.value
@@ -264,7 +345,8 @@ class Gardener:
 
     STEPS = (
         update, update, assign, edit_from_outside, patch, patch, patch_inside, add, add, propose, propose, choose,
-        choose, write_back, select, clear, predict, other, snapshot, fork,
+        choose, write_back, select, clear, predict, other, snapshot, fork, patch_candidates, patch_candidates,
+        patch_inside_a_candidate, rewrite_candidates, write_back,
     )  # fmt: skip
 
     def grow(self, steps: int) -> None:
@@ -332,3 +414,33 @@ def test_a_value_that_knows_its_origins_is_the_value_the_fold_gives(seed: int, s
     finally:
         gardener.store.close()
         process_scope.run = None
+
+
+class Careless(Gardener):
+    """A gardener who never takes a snapshot."""
+
+    def snapshot(self) -> None:
+        pass
+
+
+def everybody(gardener: Gardener) -> list[Any]:
+    """Return every owner and copy there is, asked for at once and one field at a time."""
+    run = gardener.run
+    pointers = ("", *(f"/{name}" for name in (*OWN, *PLACES, "predictions")))
+    return [run.blame("v", pointer).pieces for pointer in pointers]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_owners_are_the_same_with_snapshots_and_without(seed: int, steps: int) -> None:
+    found: list[Any] = []
+    for kind in (Gardener, Careless):
+        gardener = kind(seed)
+        gardener.STEPS = (*Gardener.STEPS, *[lambda self: self.snapshot()] * 4)  # type: ignore[assignment]
+        try:
+            gardener.grow(steps)
+            found.append(everybody(gardener))
+        finally:
+            gardener.store.close()
+            process_scope.run = None
+    assert found[0] == found[1]
