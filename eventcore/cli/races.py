@@ -31,17 +31,22 @@ def races(store: str | None, run: str | None, possible: bool, force: bool, as_js
 
     A rollout read a field, another changed it, and the first then replaced it without reading it again. Each
     names the place, both rollouts, the seqs and the lines of the program. Exit code 0 when there is none, 1
-    when there are some.
+    when there are some. Reads outside any rollout that were not judged are counted.
     """
+    from eventcore.history.races import unjudged_text
+
     with reading(store, force) as opened:
         chosen = chosen_run(opened, run)
         found = chosen.races(possible)
         if as_json:
-            print_json({"run": chosen.name, "races": [msgspec.to_builtins(race) for race in found]})
+            told = [msgspec.to_builtins(race) for race in found]
+            print_json({"run": chosen.name, "races": told, "unjudged": found.unjudged})
         else:
             for race in found:
                 click.echo(text_of(race))
             click.echo(f"{count(len(found), 'lost update')} in run {printable(chosen.name)}")
+            if found.unjudged:
+                click.echo(unjudged_text(found.unjudged))
     return NO if found else 0
 
 

@@ -2,13 +2,14 @@
 
 Reads are events, so the log alone tells: a rollout read a field, somebody else changed it, and the first
 replaced it without having read it again. Nothing here judges what a program meant to do, and reads that are not
-recorded (`get_json`, runs with `record_reads=False`) are not seen.
+recorded (`get_json`, runs with `record_reads=False`) are not seen. Nor does the log say whose reads those outside any
+rollout were: where the same field was then written outside any rollout, they are counted as not judged.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -90,6 +91,33 @@ class Race(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+class Races(list[Race]):
+    """Lost updates in the order of their writes.
+
+    Attributes:
+        unjudged: Reads outside any rollout of fields that were then written outside any rollout. One of several
+            tasks that do so at once can lose what another wrote, and nothing tells.
+    """
+
+    unjudged: int = 0
+
+    def __repr__(self) -> str:
+        total = "1 lost update" if len(self) == 1 else f"{len(self)} lost updates"
+        lines = [f"  {race}" for race in self]
+        if self.unjudged:
+            lines.append(f"  {unjudged_text(self.unjudged)}")
+        return "\n".join([f"Races({total})", *lines])
+
+
+def unjudged_text(count: int) -> str:
+    """Return in words how many reads were not judged, and what makes them so that they are."""
+    reads = "1 read" if count == 1 else f"{count} reads"
+    return (
+        f"{reads} outside any rollout not judged: the log does not say which task made them; "
+        "predict, evaluate and fit call a program in rollouts"
+    )
+
+
 class _Change(msgspec.Struct, gc=False):
     """One change of a field: when, by whom, at which line, and what inside it."""
 
@@ -156,8 +184,8 @@ class _Changes:
 
 def races(
     records: Iterable[tuple[int, e.Event]], state: State | None = None, possible: bool = False
-) -> Iterator[Race]:
-    """Yield lost updates in the order of their writes: one pass over a log, O(n).
+) -> Races:
+    """Return lost updates in the order of their writes: one pass over a log, O(n).
 
     A rollout's write of a field is one when the rollout had read the field, another rollout (or code outside any)
     changed it after that, and the value at the moment of the write is not the one that was read. Appending and
@@ -169,18 +197,29 @@ def races(
         possible: Also report changes in place of what another rollout changed since the field was read.
     """
     finder = _Finder(State() if state is None else state, possible)
+    found = Races()
     for seq, event in records:
-        yield from finder.look(seq, event)
+        found += finder.look(seq, event)
+    found.unjudged = finder.unjudged
+    return found
 
 
 class _Finder:
-    """Goes through a log once and remembers who knows what."""
+    """Goes through a log once and remembers who knows what.
+
+    Attributes:
+        unjudged: Reads outside any rollout of what was then written there.
+    """
 
     def __init__(self, state: State, possible: bool) -> None:
         self._state = state
         self._possible = possible
         self._known: OrderedDict[str, dict[Place, _Known]] = OrderedDict()
         self._changes: dict[Place, _Changes] = {}
+        self._outside: Counter[tuple[int, str | None]] = (
+            Counter()
+        )  # reads outside any rollout, None of all fields
+        self.unjudged = 0
         self._before = 0  # seq of the last event that is not the introduction of a line
 
     def look(self, seq: int, event: e.Event) -> Iterable[Race]:
@@ -190,6 +229,8 @@ class _Finder:
         if kind is e.FieldRead:
             if event.rollout is not None:
                 self._read(seq, event)
+            elif _outside(event):
+                self._outside[event.variable, event.field] += 1  # type: ignore[attr-defined]
         elif kind is e.ValuePatched and event.path:  # type: ignore[attr-defined]
             found = self._patched(seq, event)
         elif kind is e.PredictionAppended:
@@ -210,6 +251,7 @@ class _Finder:
 
     def _undone(self, after: int) -> None:
         """What happened after a seq was taken back: nobody knows of it, and it changed nothing."""
+        self._outside.clear()
         for known in self._known.values():
             for place in [place for place, mine in known.items() if mine.since > after]:
                 del known[place]
@@ -235,6 +277,9 @@ class _Finder:
     def _replaced(self, seq: int, event: Any) -> list[Race]:
         """An event that replaces whole fields: compare each with what its rollout knew of it."""
         before = self._fields(event)
+        if _outside(event) and type(event) in _USERS:
+            for field in (None, *before):
+                self.unjudged += self._outside.pop((event.variable, field), 0)
         # Comparing the engine's own lists would cost their length in every batch: they count as changed.
         compared = isinstance(event, _USERS)
         codes = {
@@ -340,6 +385,11 @@ class _Finder:
     def _line(self, source: int) -> str | None:
         sources = self._state.sources
         return sources[source] if 0 <= source < len(sources) else None
+
+
+def _outside(event: e.Event) -> bool:
+    """Whether an event belongs to no rollout; what training does itself it does in turn."""
+    return event.rollout is None and not event.cause
 
 
 def _seen(value: Any) -> Any:

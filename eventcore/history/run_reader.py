@@ -24,7 +24,7 @@ from eventcore.history.timetravel import Change, changes, differences, parse_poi
 if TYPE_CHECKING:
     from eventcore.history.bisecting import Predicate, Turn
     from eventcore.history.blame_view import Blame
-    from eventcore.history.races import Race
+    from eventcore.history.races import Races
     from eventcore.history.store import Store
     from eventcore.history.why import Why
 
@@ -214,8 +214,11 @@ class RunReader(ABC):
         first = self.store.row(self.number).forked_at + 1 if since_fork else 0
         return costs(reader.events(reader.first_stored(), min(reader.head(), self.head)), by, first)
 
-    def races(self, possible: bool = False) -> list[Race]:
+    def races(self, possible: bool = False) -> Races:
         """Return lost updates: writes based on a value that another rollout had meanwhile replaced. O(n).
+
+        Code outside any rollout can be what was overwritten; whether it overwrites, the log does not tell: `unjudged`
+        of what is returned counts its reads of what it then wrote.
 
         Args:
             possible: Also changes in place, through views, of what another rollout changed since the field was
@@ -225,7 +228,7 @@ class RunReader(ABC):
 
         reader = self.reader()
         first, head = reader.first_stored(), reader.head()
-        return list(races(reader.events(first, head), reader.state_at(first - 1), possible))
+        return races(reader.events(first, head), reader.state_at(first - 1), possible)
 
     def export(
         self,

@@ -152,7 +152,17 @@ def test_possible_races_are_shown_when_asked_for(racy: Path) -> None:
 def test_a_run_without_races_is_exit_code_0(store: Path) -> None:
     result = call("races", store, "main")
     assert (result.exit_code, result.stdout) == (0, "0 lost updates in run main\n")
-    assert call_json("races", store, "main") == {"run": "main", "races": []}
+    assert call_json("races", store, "main") == {"run": "main", "races": [], "unjudged": 0}
+
+
+def test_reads_that_could_not_be_judged_are_counted(tmp_path: Path) -> None:
+    with ec.open(tmp_path / "s.sqlite") as opened, opened.run("r"):
+        shared = ec.Variable({"count": 0}, {"type": "object"}, name="shared")
+        shared.update({"count": shared.get("count") + 1})
+    result = call("races", tmp_path / "s.sqlite", "r")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("0 lost updates in run r\n1 read outside any rollout not judged: ")
+    assert call_json("races", tmp_path / "s.sqlite", "r")["unjudged"] == 1
 
 
 # --- export -------------------------------------------------------------------------------------

@@ -157,6 +157,46 @@ def test_a_fork_reports_the_races_of_its_own_history(run: ec.Run, variable: ec.V
     assert run.races() == []
 
 
+class Adder(ec.Module):
+    """Counts its calls in a way that loses some."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.shared = self.add_variable(dict(FIRST), SCHEMA, name="shared")
+
+    async def call(self, inputs: Any, training: bool = False) -> Any:
+        seen = self.shared.get("count")
+        await asyncio.sleep(0)
+        self.shared.update({"count": seen + 1})
+        return inputs
+
+
+def test_reads_outside_any_rollout_are_said_not_to_be_judged(run: ec.Run) -> None:
+    adder = Adder(name="adder")
+    given = ec.JsonDataModel(schema={"type": "object", "properties": {"a": {}}}, json={"a": 1}, name="given")
+
+    async def main() -> None:
+        await asyncio.gather(adder(given), adder(given), adder(given))
+
+    asyncio.run(main())
+    assert adder.shared.get("count") == 1
+    found = run.races()
+    assert (list(found), found.unjudged) == ([], 3)
+    assert "0 lost updates" in repr(found) and "3 reads outside any rollout not judged" in repr(found)
+
+
+def test_reads_of_what_is_never_written_and_reads_in_rollouts_are_no_matter(
+    run: ec.Run, variable: ec.Variable
+) -> None:
+    async def body() -> None:
+        variable.update({"count": variable.get("count") + 1})
+
+    together(body, body)
+    variable.get("count")
+    variable.update({"other": 1})
+    assert (run.races().unjudged, repr(run.races())) == (0, "Races(0 lost updates)")
+
+
 # --- race-free ----------------------------------------------------------------------------------
 
 
