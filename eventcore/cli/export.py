@@ -31,8 +31,8 @@ STDOUT = "-"
     flag_value=STDOUT,
     help="Write JSON lines; to stdout without FILE.",
 )
-@click.option("--from", "start", metavar="SEQ", help="First seq, or a label. Default: 1.")
-@click.option("--to", "stop", metavar="SEQ", help="Last seq, or a label. Default: the head.")
+@click.option("--from", "start", metavar="SEQ", help="First seq, label, epoch:N or time. Default: 1.")
+@click.option("--to", "stop", metavar="SEQ", help="Last seq, label, epoch:N or time. Default: the head.")
 @force_option
 @json_option
 def export(

@@ -6,10 +6,9 @@ whatever its length.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +19,7 @@ from eventcore.cli.stores import chosen_run, force_option, json_option, reading,
 from eventcore.errors import InvalidValue
 from eventcore.history import events as e
 from eventcore.history.naming import HEADER_FIELDS, Names, pointer_of
-from eventcore.history.positions import tagged
+from eventcore.history.positions import moment, tagged
 
 if TYPE_CHECKING:
     from eventcore.history.run import Run
@@ -28,16 +27,12 @@ if TYPE_CHECKING:
 WINDOW = 4096
 """Events read at a time when going backwards."""
 
-_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
 
 @click.command(short_help="Print the events of a run, oldest first.")
 @store_argument
 @run_argument
-@click.option("--from", "start", metavar="SEQ", help="First seq, or a label. Default: 1.")
-@click.option("--to", "stop", metavar="SEQ", help="Last seq, or a label. Default: the head.")
+@click.option("--from", "start", metavar="SEQ", help="First seq, label, epoch:N or time. Default: 1.")
+@click.option("--to", "stop", metavar="SEQ", help="Last seq, label, epoch:N or time. Default: the head.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Begin N events before the end.")
 @click.option("--variable", metavar="PATH", help="Only events of this variable: its path, or its name.")
 @click.option(
@@ -248,25 +243,15 @@ def seq_at(run: Run, time: str, before: bool = False) -> int:
         time: "2026-01-31T12:00", "15m".
         before: Leave out events of that very microsecond.
     """
-    ago = _AGO.fullmatch(time)
-    if ago is None and not _DATE.match(time):
+    found = moment(time)
+    if found is None:
         raise InvalidValue(
             f"cannot read the time {time!r}; pass one like 2026-01-31T12:00:00, or how long ago: 90s, 15m, 2h, 3d"
         )
-    if ago is not None:
-        moment = datetime.now().astimezone() - timedelta(seconds=float(ago[1]) * _SECONDS[ago[2]])
-    else:
-        moment = _moment(time)
-    return run.seq((moment - timedelta(microseconds=int(before))).isoformat())
-
-
-def _moment(time: str) -> datetime:
     try:
-        return datetime.fromisoformat(time)
-    except ValueError as error:
-        raise InvalidValue(
-            f"cannot read the time {time!r}: {error}; pass one like 2026-01-31T12:00:00"
-        ) from error
+        return run.seq(found - timedelta(microseconds=int(before)))
+    except OverflowError:  # the first of all times
+        return 0
 
 
 def _kinds(wanted: tuple[str, ...]) -> set[str]:

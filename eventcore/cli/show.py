@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @store_argument
 @run_argument
 @click.argument("variable", required=False)
-@click.option("--at", metavar="SEQ", help="As of this seq, or label. Default: the head.")
+@click.option("--at", metavar="SEQ", help="As of this seq, label, epoch or time. Default: the head.")
 @click.option("--event", metavar="SEQ", help="Print this one event instead of the state.")
 @force_option
 @json_option

@@ -21,7 +21,7 @@ from uuid import uuid4
 from eventcore.errors import InvalidValue, StoreReadOnly
 from eventcore.history import events as e
 from eventcore.history.log import BLOCK_EVENTS, EVENT_OVERHEAD, SMALL, Log
-from eventcore.history.positions import check_label
+from eventcore.history.positions import Position, check_label
 from eventcore.history.reading import Reader
 from eventcore.history.rerun import Replaying
 from eventcore.history.run_reader import RunReader
@@ -434,7 +434,7 @@ class RecordingRun(RunReader):
             self._snapshot_at = log.grown
         return log.flush()
 
-    def label(self, name: str, position: int | str | None = None) -> int:
+    def label(self, name: str, position: Position | None = None) -> int:
         """Set a label, or move it; it stands for its seq wherever a seq is taken.
 
         Args:

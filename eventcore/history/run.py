@@ -18,6 +18,7 @@ from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError
 from eventcore.history import events as e
 from eventcore.history.log import Log
 from eventcore.history.pieces import in_pieces
+from eventcore.history.positions import Position
 from eventcore.history.reading import Reader
 from eventcore.history.recording import RecordingRun
 from eventcore.history.run_reader import Record as Record
@@ -173,7 +174,7 @@ class Run(RecordingRun):
     def fork(
         self,
         name: str | None = None,
-        at: int | str | None = None,
+        at: Position | None = None,
         *,
         reuse: bool = True,
         resume: bool = False,
@@ -202,7 +203,7 @@ class Run(RecordingRun):
             )
         return self.store.start_fork(self, name, self.seq(wanted), reuse=reuse, resume=resume)
 
-    def program(self, at: int | str | None = None) -> Any:
+    def program(self, at: Position | None = None) -> Any:
         """Return the program this run declared, with the values it had, callable.
 
         In a run open for writing, and without `at`, the program lives in this run. Otherwise it is built in a

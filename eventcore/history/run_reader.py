@@ -15,7 +15,7 @@ from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import MOMENTS, Spending, costs
 from eventcore.history.findings import Diff, History
-from eventcore.history.positions import Labelled, moves
+from eventcore.history.positions import Labelled, Position, moves
 from eventcore.history.positions import resolve as resolve_position
 from eventcore.history.reading import Reader
 from eventcore.history.state import State
@@ -93,17 +93,19 @@ class RunReader(ABC):
         """First seq that can still be read; more than 1 only in a bounded in-memory run."""
         return self.store.reader(self.number).first_stored()
 
-    def seq(self, position: int | str) -> int:
+    def seq(self, position: Position) -> int:
         """Resolve a seq given as a number, a label, "epoch:2", "epoch:2/step:5" (their ends) or a time.
+
+        Args:
+            position: One of these. A time is text such as "2026-01-31T12:00" or "15m", which is 15 minutes ago, or a
+                datetime; without a zone it is local.
 
         Raises:
             InvalidValue: Not a number from 0 to the head, or no time.
             NotFound: No such label, epoch or step.
+            WrongType: Nothing of all this.
         """
-        if isinstance(position, str) and not position.isdecimal() and not position.startswith("-"):
-            position = resolve_position(self, position)
-        known = isinstance(position, (int, str)) and not isinstance(position, bool)
-        found, head = int(position) if known else -1, self.head
+        found, head = resolve_position(self, position), self.head
         if not 0 <= found <= head:
             raise InvalidValue(
                 f"cannot go to seq {position!r} of run {self.name!r}: its log ends at {head}; "
@@ -113,8 +115,8 @@ class RunReader(ABC):
 
     def events(
         self,
-        start: int | str = 1,
-        stop: int | str | None = None,
+        start: Position = 1,
+        stop: Position | None = None,
         variable: Any = None,
         kind: str | type[e.Event] | None = None,
     ) -> Iterator[Record]:
@@ -132,6 +134,11 @@ class RunReader(ABC):
         """
         reader = self.reader()
         head = self.readable(reader)
+        if isinstance(start, int) and start > self.head:
+            raise InvalidValue(
+                f"cannot go to seq {start} of run {self.name!r}: its log ends at {self.head}; pass a seq from 0 to "
+                f"{self.head}, or wait for what comes with run.follow({start}, timeout=...)"
+            )
         first = max(1, self.seq(start)) if head else 1
         last = head if stop is None else min(self.seq(stop), head)
         wanted = _kind(kind)
@@ -141,22 +148,23 @@ class RunReader(ABC):
             found = _concerning(reader, self.at(reader.head()), variable, first, last)
         return (Record(seq, event) for seq, event in found if wanted is None or isinstance(event, wanted))
 
-    def follow(self, from_seq: int = 1, timeout: float | None = None) -> Iterator[Record]:
+    def follow(self, from_seq: Position = 1, timeout: float | None = None) -> Iterator[Record]:
         """Yield events from `from_seq` on, then wait for more: nothing skipped, doubled or reordered.
 
         Only durable events are seen. Works while another process, or this one, writes the run.
 
         Args:
-            from_seq: Seq to begin at, 1 or more; it may lie beyond the head.
+            from_seq: Seq to begin at, 1 or more, or what stands for one; a number may lie beyond the head.
             timeout: Stop after this many seconds without a new event; None waits for ever.
         """
-        if from_seq < 1:
+        first = resolve_position(self, from_seq)
+        if first < 1 and isinstance(from_seq, int):
             raise InvalidValue(f"cannot follow run {self.name!r} from seq {from_seq}: the first event is 1")
         self.settle()
         reader = self.store.reader(self.number)
-        return (Record(seq, event) for seq, event in reader.follow(from_seq, timeout))
+        return (Record(seq, event) for seq, event in reader.follow(max(1, first), timeout))
 
-    def at(self, seq: int | str) -> State:
+    def at(self, seq: Position) -> State:
         """Return the state as of an event, an ordinary value. O(nearest snapshot + events after it).
 
         Raises:
@@ -165,7 +173,7 @@ class RunReader(ABC):
         wanted = self.seq(seq)
         return self.reader().state_at(wanted)
 
-    def history(self, variable: Any, pointer: str = "", start: int | str = 1) -> History:
+    def history(self, variable: Any, pointer: str = "", start: Position = 1) -> History:
         """Return an iterator over every change of a variable, or of one place in it, oldest first.
 
         Args:
@@ -234,8 +242,8 @@ class RunReader(ABC):
         self,
         path: str | os.PathLike[str],
         format: str | None = None,
-        start: int | str = 1,
-        stop: int | str | None = None,
+        start: Position = 1,
+        stop: Position | None = None,
     ) -> int:
         """Write events as a table, one row each (`exporting.COLUMNS`), and return how many. O(n), in little memory.
 
@@ -261,7 +269,7 @@ class RunReader(ABC):
         variable: Any,
         pointer: str = "",
         span: tuple[int, int] | str | None = None,
-        at: int | str | None = None,
+        at: Position | None = None,
     ) -> Blame:
         """Return who wrote a place of a variable: the event behind every word and every other part of it.
 
@@ -279,9 +287,9 @@ class RunReader(ABC):
         """
         from eventcore.history.blame_view import blame
 
-        return blame(self, variable_path(variable), pointer, span, at)
+        return blame(self, variable_path(variable), pointer, span, None if at is None else self.seq(at))
 
-    def why(self, variable: Any = None, at: int | str | None = None) -> Why:
+    def why(self, variable: Any = None, at: Position | None = None) -> Why:
         """Return how trained variables came to what they hold, what else was tried, and what each step cost. O(n).
 
         Args:
@@ -294,9 +302,10 @@ class RunReader(ABC):
         """
         from eventcore.history.why import why
 
-        return why(self, None if variable is None else variable_path(variable), at)
+        path = None if variable is None else variable_path(variable)
+        return why(self, path, None if at is None else self.seq(at))
 
-    def bisect(self, predicate: Predicate, start: int | str = 1, stop: int | str | None = None) -> Turn:
+    def bisect(self, predicate: Predicate, start: Position = 1, stop: Position | None = None) -> Turn:
         """Return the first seq from which on a predicate of the state says what it says at the end.
 
         Folds at most ceil(log2 n) + 1 states of n.
@@ -334,7 +343,7 @@ class RunReader(ABC):
                 open_calls.pop(event.cause, None)
         return list(open_calls.values())
 
-    def diff(self, a: int | str, b: int | str, variable: Any = None, other: RunReader | None = None) -> Diff:
+    def diff(self, a: Position, b: Position, variable: Any = None, other: RunReader | None = None) -> Diff:
         """Return what differs between two seqs: variable, JSON pointer, before, after; words for long strings.
 
         Args:

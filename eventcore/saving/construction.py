@@ -13,6 +13,7 @@ from typing import Any
 import eventcore.modules.core as core_modules
 import eventcore.programs as programs
 from eventcore.errors import ConfigMismatch, InvalidValue, NotFound, SchemaMismatch
+from eventcore.history.positions import Position
 from eventcore.history.run import Run
 from eventcore.history.scope import in_run
 from eventcore.history.store import open as open_store
@@ -178,7 +179,7 @@ def restore_flags(program: Module, saved: SavedProgram) -> None:
 # --- from a run --------------------------------------------------------------------------------
 
 
-def saved_in_run(run: Run, at: int | str | None = None) -> SavedProgram:
+def saved_in_run(run: Run, at: Position | None = None) -> SavedProgram:
     """Return the program a run declared last, as of a seq.
 
     Raises:
@@ -211,7 +212,7 @@ def saved_in_run(run: Run, at: int | str | None = None) -> SavedProgram:
 
 
 def program_from_run(
-    run: Run, at: int | str | None = None, custom_objects: Mapping[str, Any] | None = None
+    run: Run, at: Position | None = None, custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
     """Build the program a run declared, with the values it had.
 

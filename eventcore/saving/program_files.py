@@ -14,6 +14,7 @@ from typing import Any
 
 from eventcore.errors import InvalidValue, NotFound, StorageError
 from eventcore.history import events as e
+from eventcore.history.positions import Position
 from eventcore.history.run import Run
 from eventcore.history.scope import current_run, in_run
 from eventcore.history.store import open as open_store
@@ -131,7 +132,7 @@ def url_of(target: str, strict: bool = True) -> str | None:
 def load_program(
     path: str | os.PathLike[str],
     run: str | None = None,
-    at: int | str | None = None,
+    at: Position | None = None,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Any:
     """Load a program; it lives in the current run, and what was read is never written to.
@@ -168,7 +169,7 @@ def load_program(
     return build(_read_store(url, target, run, at), current_run(), custom_objects)
 
 
-def _read_store(url: str, target: str, run: str | None, at: int | str | None) -> SavedProgram:
+def _read_store(url: str, target: str, run: str | None, at: Position | None) -> SavedProgram:
     place = url.partition(":")[2]
     if url.startswith(("lmdb:", "sqlite:")) and not os.path.exists(place):
         raise NotFound(f"cannot load {target}: there is nothing at {os.path.abspath(place)}")

@@ -37,7 +37,7 @@ def test_a_label_is_set_moved_and_its_moves_are_kept(store: Path) -> None:
 def test_without_a_place_the_label_points_at_what_was_the_newest_event(store: Path) -> None:
     with ec.open(store, read_only=True) as opened:
         head = opened["main"].head
-    assert call("label", store, "main", "now").stdout == f"now -> {head}\n"
+    assert call("label", store, "main", "last").stdout == f"last -> {head}\n"
 
 
 def test_a_label_stands_for_a_seq_in_other_commands(store: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from eventcore.errors import InvalidValue, NotFound, StoreReadOnly
+from eventcore.errors import InvalidValue, NotFound, StoreReadOnly, WrongType
 from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.positions import Labelled
@@ -84,10 +85,21 @@ def test_a_label_is_accepted_wherever_a_seq_is(run: Run) -> None:
     assert run.fork("fork", at="b").forked_at == 4
 
 
-@pytest.mark.parametrize("name", ["", " a", "12", "epoch:1", "2026-01-31", "-1", "a\nb", "epoch:best"])
-def test_what_stands_for_a_seq_by_itself_is_no_label(run: Run, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "it is empty"), (" a", "begins or ends with a blank"), ("a\nb", "control characters"),
+        ("12", "it is a number"), ("1.5", "it is a number"), ("-1", "begins with '-'"), ("--from", "begins with '-'"),
+        ("epoch:1", "an epoch or a step"), ("epoch:best", "an epoch or a step"), ("2026-01-31", "it is a time"),
+        ("15m", "it is a time"), ("main@3", "'@' stands between"), ("a@", "'@' stands between"),
+        ("HEAD", "the newest event"), ("now", "the newest event"), (7, "of type int"),
+    ],
+)  # fmt: skip
+def test_what_stands_for_a_seq_by_itself_or_seems_to_is_no_label_and_the_reason_is_said(
+    run: Run, name: str, reason: str
+) -> None:
     before = run.head
-    with pytest.raises(InvalidValue, match="as a label"):
+    with pytest.raises(InvalidValue, match=f"as a label: .*{reason}"):
         run.label(name)
     with pytest.raises(InvalidValue, match="pass a seq from 0 to"):
         run.label("best", 99)
@@ -143,9 +155,83 @@ def test_a_time_stands_for_the_last_event_up_to_it(run: Run) -> None:
 
 
 def test_negative_and_later_seqs_are_refused(run: Run) -> None:
-    for position in (-1, "-1", run.head + 1, str(run.head + 1), 1.5, True):
+    for position in (-1, "-1", run.head + 1, str(run.head + 1), "9" * 5_000):
         with pytest.raises(InvalidValue, match="pass a seq from 0 to"):
-            run.seq(position)  # type: ignore[arg-type]
+            run.seq(position)
+
+
+@pytest.mark.parametrize("position", [None, 1.0, 1.5, True, b"1", date(2026, 1, 31), [1]])
+def test_what_can_never_stand_for_a_seq_is_refused_with_what_can(run: Run, position: object) -> None:
+    with pytest.raises(
+        WrongType, match=r"of type \w+; pass a seq, a label, 'epoch:N', 'epoch:N/step:M', or a time"
+    ):
+        run.seq(position)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("position", ["-abc", "--5", "-", "+5", "", " 1", "1_0", "1.0", "5m ago", "1e3"])
+def test_text_that_is_no_number_is_looked_for_among_the_labels(run: Run, position: str) -> None:
+    with pytest.raises(NotFound, match=re.escape(f"cannot find label {position!r}")):
+        run.seq(position)
+
+
+def test_times_at_either_end_of_the_calendar_are_before_and_after_everything(run: Run) -> None:
+    assert run.seq("0001-01-01") == run.seq(datetime.min) == run.seq("0001-01-01T00:00+01:00") == 0
+    assert run.seq("9999-12-31") == run.seq(datetime.max) == run.head
+
+
+def test_a_datetime_is_accepted_wherever_a_seq_is(run: Run) -> None:
+    seqs = [run.record(e.MetricLogged(START + minute * MINUTE, None, 0, "m", 1.0)) for minute in range(4)]
+    run.flush()
+    second = datetime.fromtimestamp((START + MINUTE) / 1_000_000, UTC)
+    naive, other_zone = (
+        second.astimezone().replace(tzinfo=None),
+        second.astimezone(timezone(timedelta(hours=5))),
+    )
+    for moment in (second, naive, other_zone):
+        assert run.seq(moment) == run.seq(moment.isoformat()) == seqs[1]
+    assert run.at(second).digest == run.at(seqs[1]).digest
+    assert [seq for seq, _ in run.events(second, second + timedelta(minutes=1))] == seqs[1:3]
+    assert [seq for seq, _ in run.follow(second, timeout=0)] == seqs[1:]
+    assert run.diff(second, second) == []
+    assert run.fork("fork", at=second).forked_at == seqs[1]
+    assert run.seq(run.label("then", second)) == run.seq("then") == seqs[1]
+
+
+def test_how_long_ago_is_a_time(run: Run) -> None:
+    now = round(datetime.now(UTC).timestamp() * 1_000_000)
+    head = run.head
+    old = [run.record(e.MetricLogged(now + ago * MINUTE, None, 0, "m", 1.0)) for ago in (-100, 100)]
+    assert run.seq("15m") == run.seq("90s") == run.seq("1.5h") == old[0] > head
+    with pytest.raises(InvalidValue, match="cannot read the time '999999999d'"):
+        run.seq("999999999d")
+
+
+def test_a_run_is_followed_from_a_label(run: Run) -> None:
+    trained(run, 1, 1)
+    run.label("best", 2)
+    run.flush()
+    assert next(run.follow("best", timeout=0)).seq == 2
+    assert next(run.follow("2001-01-01", timeout=0)).seq == 1
+    with pytest.raises(NotFound, match="did you mean best"):
+        run.follow("bst")
+
+
+def test_events_after_the_head_are_waited_for_with_follow(run: Run) -> None:
+    with pytest.raises(InvalidValue, match=rf"wait for what comes with run.follow\({run.head + 1}"):
+        run.events(run.head + 1)
+
+
+def test_a_label_the_parent_got_after_the_fork_is_said_to_be_there(run: Run) -> None:
+    trained(run, 2, 1)
+    fork = run.fork("fork", at=4)
+    run.label("best", 3)
+    run.label("late")
+    with pytest.raises(
+        NotFound, match="run 'main', which it was forked from, has it since, at seq 3, an event this run"
+    ):
+        fork.fork("again").seq("best")
+    with pytest.raises(NotFound, match=rf"has it since, at seq {run.seq('late')}; it has: none"):
+        fork.seq("late")
 
 
 def test_a_run_opened_for_reading_takes_no_label(disk: str) -> None:

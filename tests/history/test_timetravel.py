@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventcore.errors import InvalidValue, NotFound
+from eventcore.errors import InvalidValue, NotFound, WrongType
 from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.run import Run
@@ -246,7 +246,7 @@ def test_events_are_filtered_by_variable_kind_and_seq() -> None:
 @pytest.mark.parametrize("position", [-1, 10**9, True, 1.5, None, "²"])
 def test_a_seq_that_is_not_there_is_refused_with_those_that_are(position: Any) -> None:
     run = stores.open("memory:").run("short")
-    with pytest.raises((InvalidValue, NotFound), match=r"run 'short'"):
+    with pytest.raises((InvalidValue, NotFound, WrongType), match=r"run 'short'"):
         run.at(position)
 
 
