@@ -12,6 +12,8 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+from eventcore.history.scope import process_scope
+
 # No deadline anywhere: tests write to real disks, and a slow commit is no failure.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # The same examples on every machine and every run, so that a red build is the change's own doing.
@@ -30,6 +32,12 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 
 _set_aside: set[str] = set()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_run_of_another_module_is_current() -> None:
+    """A run that tests before left current for the process, closed perhaps, is nothing a test begins with."""
+    process_scope.run = None
 
 
 @pytest.fixture(autouse=True, scope="module")

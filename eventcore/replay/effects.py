@@ -29,7 +29,7 @@ from eventcore.replay.outcomes import CANCELLED, Outcome, Ticket, outcome_of
 from eventcore.replay.raised import class_name, held_by, message_of, raised_by
 from eventcore.replay.reuse import Answer, recorded_answer, stamped, tape_here
 from eventcore.replay.secrets import redacted
-from eventcore.replay.spending import begun, ended
+from eventcore.replay.spending import require_budget, sort_of, spending, take_note
 from eventcore.replay.under_way import UnderWay
 from eventcore.replay.waiting import OutcomeEvent, Wait
 
@@ -77,8 +77,7 @@ async def perform(
         with effect.under_way.entered():
             return await call(ticket)
 
-    with effect:
-        return await Wait(effect, made).outcome()
+    return await Wait(effect, made).outcome()
 
 
 def perform_now(
@@ -91,23 +90,21 @@ def perform_now(
 ) -> Outcome:
     """Carry out one effect of a plain function; otherwise like `perform`. Blocks while it is made durable."""
     effect = Effect(kind, request, variable, paid)
-    with effect:
-        recorded = effect.recorded()
-        if recorded is not None:
-            effect.ended_by = recorded
-            if isinstance(recorded, e.EffectFailed):
-                raise raised_by(recorded)
-            return outcome_of(recorded)
+    recorded = effect.recorded()
+    if recorded is not None:
+        if isinstance(recorded, e.EffectFailed):
+            raise raised_by(recorded)
+        return outcome_of(recorded)
+    effect.run.settle()
+    try:
+        with in_effect(kind), effect.under_way.entered():
+            answered = call(effect.ticket)
+        _, _, outcome = effect.completed(answered)
+    except Exception as error:
+        effect.failed(error)
         effect.run.settle()
-        try:
-            with in_effect(kind), effect.under_way.entered():
-                answered = call(effect.ticket)
-            _, effect.ended_by, outcome = effect.completed(answered)
-        except Exception as error:
-            _, effect.ended_by = effect.failed(error)
-            effect.run.settle()
-            raise
-        effect.run.settle()
+        raise
+    effect.run.settle()
     return outcome
 
 
@@ -119,13 +116,13 @@ class Effect:
         run: The run it belongs to.
         ticket: Its place and key.
         paid: Whether it costs money.
+        asked: Its intent.
         tape: What keeps its outcome besides the run, or None.
         moment: Whether it stands for a moment only (a sleep, the end of a thread): nothing is sent, so it is no
             call, is never in doubt and never reused.
         replayer: What its outcome is taken from while the code is run again, else None.
         reused: The recorded outcome of an equal request of the parent or a cassette, else None.
         reused_seq: Where that was recorded here.
-        ended_by: Its outcome, once the program has it.
         under_way: What its call says of itself.
     """
 
@@ -157,26 +154,12 @@ class Effect:
         asked = canonical(redacted(request), f"the request of {kind}")
         self.ticket = Ticket(0, "")
         self.under_way = UnderWay(run, kind)
-        self.ended_by: OutcomeEvent | None = None
         self.reused: Answer | None = None
         self.reused_seq = 0
-        if not moment:
-            begun(run)
-        try:
-            self._intend(asked, here.rollout, variable)
-        except BaseException:
-            self.__exit__()
-            raise
+        self._intend(asked, here.rollout, variable)
         replaying: Any = run.replaying
         self.replayer: Replayer | None = replaying
         self._began = time.monotonic_ns()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        if not self.moment:
-            ended(self.run, self.ended_by)
 
     def _intend(self, asked: Any, rollout: str | None, variable: int | None) -> None:
         run = self.run
@@ -187,12 +170,17 @@ class Effect:
         place = (rollout or "", digest)
         ordinal = counter[place]
         source = run.source()
-        self._asked = e.EffectStarted(*run.stamp(), self.kind, digest, ordinal, asked, variable, source)
+        self.asked = e.EffectStarted(*run.stamp(), self.kind, digest, ordinal, asked, variable, source)
         replaying = run.replaying is not None
         # Before the intent: a call that may not be made leaves nothing behind.
-        found = None if replaying or self.moment else recorded_answer(run, self._asked)
-        counter[place] += 1
-        seq = run.record(self._asked, size_of(asked) + 64)
+        found = None if replaying or self.moment else recorded_answer(run, self.asked)
+        if run.budget is not None:
+            spending(run)  # the fold waits for commits, which need the lock
+        with run.lock:  # no other thread's call comes between
+            if found is None and not replaying and not self.moment:
+                require_budget(run, sort_of(self.kind, asked))
+            counter[place] += 1
+            seq = self._record(self.asked, size_of(asked) + 64)
         self.under_way.key = key = f"{place[0]}#{digest}#{ordinal}"
         self.ticket = Ticket(seq, key)
         if found is not None:
@@ -206,23 +194,20 @@ class Effect:
         Raises:
             CallNotRecorded: There is none, and none may be made. The call is in doubt then: a resumed run makes it.
         """
-        found = None if self.moment else recorded_answer(self.run, self._asked)
+        found = None if self.moment else recorded_answer(self.run, self.asked)
         if found is not None:
             self._take(found)
         return found is not None
 
     def _take(self, found: Answer) -> None:
         moment, _, _ = self.run.stamp()
-        self.reused = stamped(found, moment, self._asked.rollout, self.ticket.seq)
+        self.reused = stamped(found, moment, self.asked.rollout, self.ticket.seq)
         size = 0 if isinstance(found, e.EffectFailed) else size_of(found.answer)
-        self.reused_seq = self.run.record(self.reused, size + 64)
+        self.reused_seq = self._record(self.reused, size + 64)
 
     def recorded(self) -> OutcomeEvent | None:
         """Return the outcome of a plain function's effect if it need not be called."""
-        found = None if self.replayer is None else self.replayer.take(self)
-        if found is None and self.replayer is not None:
-            self.reuse()
-        return self.reused if found is None else found
+        return self.reused if self.replayer is None else self.replayer.take(self)
 
     def completed(self, outcome: Outcome) -> tuple[int, e.EffectCompleted, Outcome]:
         """Record the outcome; return its seq, its event, and it with its answer as canonical JSON."""
@@ -232,9 +217,9 @@ class Effect:
             *_stamp(self.run, self.ticket.seq), answer, outcome.model, outcome.input_tokens, outcome.output_tokens,
             outcome.cost, (time.monotonic_ns() - self._began) // 1000, outcome.attempts,
         )  # fmt: skip
-        seq = self.run.record(event, size_of(answer))
+        seq = self._record(event, size_of(answer))
         if self.tape is not None:
-            self.tape.keep(self._asked, event)
+            self.tape.keep(self.asked, event)
         return seq, event, outcome
 
     def _with_spent(self, outcome: Outcome) -> Outcome:
@@ -264,9 +249,9 @@ class Effect:
             *_stamp(self.run, self.ticket.seq), told.kind, message, (time.monotonic_ns() - self._began) // 1000,
             spent.attempts, spent.input_tokens, spent.output_tokens, spent.cost, class_name(error), held,
         )  # fmt: skip
-        seq = self.run.record(event, len(message) + size_of(held) + 64)
+        seq = self._record(event, len(message) + size_of(held) + 64)
         if self.tape is not None and sent:
-            self.tape.keep(self._asked, event)
+            self.tape.keep(self.asked, event)
         return seq, event
 
     def record_again(self, event: OutcomeEvent) -> None:
@@ -278,7 +263,13 @@ class Effect:
             )
         else:
             again = e.EffectCompleted(*moment, event.answer, event.model, 0, 0, 0.0, 0, 0)
-        self.run.record(again, 64)
+        self._record(again, 64)
+
+    def _record(self, event: e.Event, size: int) -> int:
+        seq = self.run.record(event, size)
+        if self.run.replaying is None:  # or else the replayer took note of it
+            take_note(self.run, seq, event)
+        return seq
 
 
 def _asked_before(run: Run) -> Counter[tuple[str, str]]:

@@ -24,6 +24,7 @@ from eventcore.history.run import Run
 from eventcore.history.state import State, apply
 from eventcore.replay.divergence import Divergence, divergence, same
 from eventcore.replay.endings import OUTCOMES, is_cancelled, is_interruption, is_mark, only_ends
+from eventcore.replay.spending import take_note
 from eventcore.replay.stillness import has_timers, may_hear
 from eventcore.replay.threads import Threads
 
@@ -127,7 +128,7 @@ class Replayer:
                 if same(coming[1], event):
                     return self._consumed(event)
                 if not self._others_came(coming, event):
-                    self._leave(coming, event)
+                    self.leave(coming, event)
 
     def _labelled(self, label: str) -> int | None:
         """Take a label that is recorded next, beside reads and what came from outside, as the one the code sets."""
@@ -252,7 +253,7 @@ class Replayer:
                 return event
             if not self._others_came(coming, effect.ticket.seq):
                 reason = f"the code waits for the outcome of {effect.kind!r}, which is not there"
-                self._leave(coming, None, reason)
+                self.leave(coming, None, reason)
         return None
 
     # --- what the dispatcher says ----------------------------------------------------------------
@@ -296,7 +297,7 @@ class Replayer:
                 reason = (
                     "the code waits, and nothing that it waits for is recorded next" if wanted is None else ""
                 )
-                self._leave(coming, wanted, reason)
+                self.leave(coming, wanted, reason)
             except Diverged:
                 return  # those who wait have been told
             dispatcher.wake()
@@ -352,6 +353,7 @@ class Replayer:
     def _consumed(self, event: e.Event) -> int:
         """The code has come to the next recorded event: `event` is that one or equal to it."""
         seq, _ = self._coming.popleft()
+        take_note(self.run, seq, event)
         apply(self.run.replayed_state, event)
         self.position = seq
         self._moved = (time.monotonic(), event.time)
@@ -429,7 +431,7 @@ class Replayer:
         if self._error is not None:
             raise self._error
 
-    def _leave(self, coming: tuple[int, e.Event], event: e.Event | None, reason: str = "") -> None:
+    def leave(self, coming: tuple[int, e.Event], event: e.Event | None, reason: str = "") -> None:
         """Stop at a divergence, unless what follows in the log is only how an interrupted process ended."""
         if is_interruption(event):
             self._interrupted = True
@@ -474,6 +476,7 @@ class Replayer:
         while (coming := self._peek(reads=True)) is not None and coming[0] <= seq:
             self._coming.popleft()
             self.position = coming[0]
+            take_note(self.run, *coming)
             self._hand_over(coming)
         self._take_from_outside()
         self._turn.notify_all()

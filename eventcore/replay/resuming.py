@@ -11,11 +11,12 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 
-from eventcore.errors import CallInDoubt, CallNotRecorded, Diverged
+from eventcore.errors import BudgetExceeded, CallInDoubt, CallNotRecorded, Diverged
 from eventcore.history import events as e
+from eventcore.history.costs import MOMENTS
 from eventcore.history.log import MAX_EVENT
 from eventcore.history.run import Run
-from eventcore.history.state import encode_state
+from eventcore.history.state import State, encode_state
 from eventcore.replay.advice import (
     again,
     answers,
@@ -29,6 +30,7 @@ from eventcore.replay.advice import (
 from eventcore.replay.divergence import Divergence, say
 from eventcore.replay.effects import Effect
 from eventcore.replay.replayer import Replayer
+from eventcore.replay.spending import require_budget, sort_of, spending
 from eventcore.replay.waiting import OutcomeEvent, Wait
 
 
@@ -71,10 +73,26 @@ class Resumption(Replayer):
         self._from = first - 1
         self._policy = in_doubt
 
+    def begin(self, state: State) -> None:
+        """Take the place of the log's end; what is spent is counted from here on."""
+        super().begin(state)
+        spending(self.run)
+
     def ended(self, event: e.Event | None) -> None:
         """Go on for real."""
+        self._require_budget(event)
         self.require_leave(wait.effect for wait in self.waiting())
         self._go_on(None)
+
+    def leave(self, coming: tuple[int, e.Event], event: e.Event | None, reason: str = "") -> None:
+        """A call that is not recorded is refused here as it was then, if the budget is still what it was."""
+        self._require_budget(event)
+        super().leave(coming, event, reason)
+
+    def _require_budget(self, event: e.Event | None, begun: bool = False) -> None:
+        """Refuse a call for which the budget does not suffice, before it is recorded or made again."""
+        if isinstance(event, e.EffectStarted) and event.kind not in MOMENTS:
+            require_budget(self.run, sort_of(event.kind, event.request), begun)
 
     def _go_on(self, restored: e.StateRestored | None) -> None:
         waits = self.waiting()
@@ -100,8 +118,9 @@ class Resumption(Replayer):
                 seq, event = effect.failed(error)
                 wait.arrive(seq, event, error=error)
             else:
+                self._require_budget(effect.asked, begun=True)
                 wait.start()
-        except CallNotRecorded as error:
+        except (CallNotRecorded, BudgetExceeded) as error:
             wait.refuse(error)
 
     def _fails(self, effect: Effect) -> bool:
@@ -109,10 +128,11 @@ class Resumption(Replayer):
 
     def doubtful(self, effect: Effect) -> OutcomeEvent | None:
         """Have a plain function's call in doubt fail, if that is the policy."""
-        if not self._fails(effect):
-            return None
         if effect.reuse():
             return effect.reused
+        if not self._fails(effect):
+            self._require_budget(effect.asked, begun=True)
+            return None
         return effect.failed(self._counted_as_failed(effect))[1]
 
     def require_leave(self, effects: Iterable[Effect]) -> None:

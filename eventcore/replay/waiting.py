@@ -19,6 +19,7 @@ from eventcore.replay.dispatcher import Delivery, Turn, dispatcher_of
 from eventcore.replay.endings import cancellation
 from eventcore.replay.outcomes import Outcome, Ticket, outcome_of
 from eventcore.replay.raised import raised_by
+from eventcore.replay.spending import is_refused
 
 if TYPE_CHECKING:
     from eventcore.replay.effects import Effect
@@ -105,7 +106,6 @@ class Wait:
             error: What the call raised; None to make it from the event.
         """
         self.arrived = True
-        self.effect.ended_by = event
         durable = 0 if self.effect.moment else seq
         deliver = partial(self.deliver, event, value, error)
         self.dispatcher.arrived(
@@ -154,8 +154,6 @@ class Wait:
             return
         self.over = True
         with contextlib.suppress(Diverged, StorageError):  # told already; the cancellation goes on
-            error = cancellation(self._future.by_runner)
-            _, ended_by = self.effect.failed(error, sent=not self.arrived)
-            if not self.arrived:
-                self.effect.ended_by = ended_by
+            error = cancellation(self._future.by_runner or is_refused(self.effect.run))
+            self.effect.failed(error, sent=not self.arrived)
         self.arrived = True

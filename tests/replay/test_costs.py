@@ -103,6 +103,102 @@ def test_a_budget_of_calls_counts_those_under_way(store: ec.Store) -> None:
     assert len(sent) == 3
 
 
+def test_calls_are_refused_that_would_exceed_what_the_dearest_of_their_kind_leaves(store: ec.Store) -> None:
+    sent: list[str] = []
+
+    async def go() -> None:
+        for number in range(10):
+            await perform("tool", {"n": number, "model": "dear"}, asking(sent, 1.0))
+
+    with store.run("r", budget=3.5) as run:
+        with pytest.raises(BudgetExceeded, match=r"budget of \$3.5 .*\$3 spent, \$1 expected of this one"):
+            asyncio.run(go())
+        assert run.cost().cost == 3.0
+        asyncio.run(perform("tool", {"n": 1, "model": "cheap"}, asking(sent, 0.25)))  # nothing known of it
+
+
+@pytest.mark.parametrize(("budget", "made"), [(5.5, 5), ({"tokens": 66}, 5), (1.0, 1), ({"calls": 4}, 4)])
+def test_calls_under_way_are_held_against_the_budget_at_their_price(
+    store: ec.Store, budget: Any, made: int
+) -> None:
+    sent: list[str] = []
+
+    async def go() -> list[Any]:
+        first = await perform("tool", {"n": -1}, asking(sent, 1.0))
+        waits = [perform("tool", {"n": number}, asking(sent, 1.0)) for number in range(8)]
+        return [first, *await asyncio.gather(*waits, return_exceptions=True)]
+
+    with store.run("r", budget=budget) as run:
+        outcomes = asyncio.run(go())
+        assert run.cost().calls == len(sent) == made
+    assert sum(isinstance(outcome, BudgetExceeded) for outcome in outcomes) == 9 - made
+
+
+@given(prices=st.lists(st.integers(1, 8), min_size=1, max_size=10), limit=st.integers(0, 40))
+def test_a_budget_is_never_exceeded_by_a_call_no_dearer_than_one_before(
+    prices: list[int], limit: int
+) -> None:
+    prices = [max(prices), *prices]
+
+    async def go() -> None:
+        for number, price in enumerate(prices):
+            await perform("tool", {"n": number}, asking([], price / 4))
+
+    with ec.open("memory:") as opened, opened.run("cost", budget=limit / 4) as run:
+        refused = False
+        try:
+            asyncio.run(go())
+        except BudgetExceeded:
+            refused = True
+        spent = run.cost().cost * 4
+        assert spent <= max(limit, prices[0] if limit else 0)
+        assert refused == (spent < sum(prices))
+        assert not refused or spent + prices[0] > limit or limit == 0
+
+
+def test_threads_keep_a_budget_of_calls(store: ec.Store) -> None:
+    sent: list[int] = []
+
+    @ec.effect
+    def ask(number: int) -> int:
+        sent.append(number)
+        return number
+
+    async def go() -> list[Any]:
+        return await asyncio.gather(*(ec.to_thread(ask, n) for n in range(12)), return_exceptions=True)
+
+    with store.run("r", budget={"calls": 5}):
+        outcomes = asyncio.run(go())
+    assert len(sent) == 5
+    assert sum(isinstance(outcome, BudgetExceeded) for outcome in outcomes) == 7
+
+
+def test_recorded_answers_are_given_with_any_budget(tmp_path: Path) -> None:
+    sent: list[str] = []
+    for budget, made in ((1.0, 4), (0, 4), ({"calls": 1}, 4), (1.25, 5), (0.5, 5)):
+        with ec.open(tmp_path / "runs.lmdb") as opened, opened.run("r", resume=True, budget=budget) as run:
+            assert asyncio.run(_refused(sent))
+            assert run.cost().calls == len(sent) == made
+
+
+def test_a_fork_takes_answers_of_its_parent_though_its_budget_is_nothing(store: ec.Store) -> None:
+    sent: list[str] = []
+
+    async def go() -> None:
+        for number in range(3):
+            await perform("tool", {"n": number}, asking(sent))
+
+    with store.run("r") as run:
+        start = run.head
+        asyncio.run(go())
+    with store["r"].fork("f", at=start, reuse=True) as fork:
+        fork.budget = 0
+        asyncio.run(go())
+        assert (fork.cost().reused, len(sent)) == (3, 3)
+        with pytest.raises(BudgetExceeded):
+            asyncio.run(perform("tool", {"n": 3}, asking(sent)))
+
+
 def test_a_resumed_run_remembers_what_it_has_spent(tmp_path: Path) -> None:
     sent: list[str] = []
     for budget, made in ((0.5, 2), (0.5, 2), (1.0, 4)):
