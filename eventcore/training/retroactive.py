@@ -32,6 +32,10 @@ _KEPT_APART = frozenset(BOOKKEEPING) - {"examples"}
 """Fields that are no part of a candidate: changing them makes no other one."""
 
 
+PHASES = ("training", "minibatch", "validation", "test", "prediction")
+"""What rollouts of a program are for."""
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded answer of a module.
 
@@ -39,7 +43,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         seq: Seq of the event that recorded it.
         variable: Path of the module's variable.
         rollout: The rollout it was made in, or None.
-        phase: "training", "minibatch", "validation", "test", or None outside any rollout of a program.
+        phase: One of `PHASES`, or None outside any rollout of a program.
         epoch: Number of the epoch, or None.
         candidate: Identity of the candidate the variable held: equal fields, equal identities.
         inputs: What the module was given, None where only the model's answer was recorded.
@@ -67,6 +71,7 @@ class CandidateScore(msgspec.Struct, frozen=True, kw_only=True):
         first_seen: Seq of its first prediction.
         count: How many predictions were scored.
         failed: How many could not be.
+        error: Why the first of them could not be, with its seq; None if all were scored.
         recorded: Mean of the rewards they got when they were made, None if they got none.
         score: The mean of the new reward, or the metric's result; None if none could be scored.
     """
@@ -78,6 +83,7 @@ class CandidateScore(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     recorded: float | None
     score: Any
+    error: str | None = None
 
 
 class Rescoring(list[CandidateScore]):
@@ -101,16 +107,28 @@ class Rescoring(list[CandidateScore]):
                 f"  {item.candidate}  {item.first_seen:>5}  {item.count:>5}  {item.failed:>6}  "
                 f"{_number(item.recorded):>8}  {_number(item.score)}"
             )
+        lines += [
+            f"  first failure of {item.candidate}: {item.error}" for item in self if item.error is not None
+        ]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         from eventcore.history.html import table_html
 
-        heads = ["candidate", "first", "count", "failed", "recorded", self.name, "what it is"]
+        heads = [
+            "candidate",
+            "first",
+            "count",
+            "failed",
+            "recorded",
+            self.name,
+            "first failure",
+            "what it is",
+        ]
         rows = [
             [
                 item.candidate, str(item.first_seen), str(item.count), str(item.failed),
-                _number(item.recorded), _number(item.score), brief(item.fields, 120),
+                _number(item.recorded), _number(item.score), item.error or "", brief(item.fields, 120),
             ]
             for item in self
         ]  # fmt: skip
@@ -139,8 +157,19 @@ def predictions(
 
     Raises:
         NotFound: No such variable.
+        InvalidValue: A phase that does not exist.
     """
-    return _Recorded(run, variable).found(phases)
+    return _Recorded(run, variable).found(_known_phases(phases))
+
+
+def _known_phases(phases: Sequence[str] | None) -> Sequence[str] | None:
+    given = [phases] if isinstance(phases, str) else phases
+    unknown = [phase for phase in given or () if phase not in PHASES]
+    if unknown:
+        raise InvalidValue(
+            f"cannot choose predictions of phase {', '.join(map(repr, unknown))}: the phases are {', '.join(PHASES)}"
+        )
+    return given
 
 
 class _Recorded:
@@ -268,7 +297,7 @@ async def rescore(
         x: Inputs of the examples, to find their targets by; a generator of batches will do.
         y: Their targets.
         variable: Whose module's predictions; may be left out when only one variable has any.
-        phases: Only predictions made in these phases: "training", "minibatch", "validation", "test".
+        phases: Only predictions made in these phases, of `PHASES`.
         target: Instead of `x` and `y`: returns the target of a prediction.
 
     Returns:
@@ -276,10 +305,11 @@ async def rescore(
 
     Raises:
         NotFound: Nothing was recorded, or an example has no target in `x` and `y`.
-        InvalidValue: Several variables have predictions; or the reward calls a model.
+        InvalidValue: Several variables have predictions; a phase that does not exist; the reward calls a model; a
+            metric raised; or nothing could be scored and there are no targets.
     """
     recorded = _Recorded(run, variable)
-    found = recorded.found(phases)
+    found = recorded.found(_known_phases(phases))
     path = _one_variable(run, found)
     targets = _Targets(x, y) if target is None else target
     pairs = [(item, targets(item)) for item in found]
@@ -290,14 +320,21 @@ async def rescore(
     scores: list[CandidateScore] = []
     with _no_calls(name):
         for candidate, items in by_candidate.items():
-            value, count, failed = await scorer([(truth, _value(item.outputs)) for item, truth in items])
+            given = [(item.seq, truth, _value(item.outputs)) for item, truth in items]
+            value, count, errors = await scorer(given)
             rewards = [item.reward for item, _ in items if item.reward is not None]
             scores.append(
                 CandidateScore(
                     candidate=candidate, fields=recorded.candidates[candidate], first_seen=items[0][0].seq,
-                    count=count, failed=failed, recorded=sum(rewards) / len(rewards) if rewards else None, score=value,
+                    count=count, failed=len(errors), recorded=sum(rewards) / len(rewards) if rewards else None,
+                    score=value, error=errors[0] if errors else None,
                 )
             )  # fmt: skip
+    if all(truth is None for _, truth in pairs) and not any(item.count for item in scores):
+        raise InvalidValue(
+            f"cannot score with {name}: no targets were given: pass x= and y=, or target=; the first failure was at "
+            f"{scores[0].error}"
+        )
     return Rescoring(scores, name, path)
 
 
@@ -341,11 +378,14 @@ class _Targets:
         return targets[int(match[4]) % len(targets)]
 
 
-Scorer = Callable[[Sequence[tuple[Any, Any]]], Awaitable[tuple[Any, int, int]]]
+Given = Sequence[tuple[int, Any, Any]]
+"""Seqs, targets and predictions."""
+
+Scorer = Callable[[Given], Awaitable[tuple[Any, int, list[str]]]]
 
 
 def _scorer(score: Any) -> tuple[str, Scorer]:
-    """Return a name, and what scores the (target, prediction) pairs of one candidate: (value, count, failed)."""
+    """Return a name, and what scores the predictions of one candidate: (value, count, why the others could not be)."""
     from eventcore.training import metrics, rewards
 
     try:
@@ -362,41 +402,77 @@ def _is(value: Any, base: type[Any]) -> bool:
     return isinstance(value, base) or (isinstance(value, type) and issubclass(value, base))
 
 
-async def _rewarded(reward: Any, pairs: Sequence[tuple[Any, Any]]) -> tuple[float | None, int, int]:
+async def _rewarded(reward: Any, given: Given) -> tuple[float | None, int, list[str]]:
     if getattr(reward, "scores_batches", False):
-        outcomes = [
-            _finite(value)
-            for value in await reward([truth for truth, _ in pairs], [given for _, given in pairs])
-        ]
+        outcomes = await _batch_rewards(reward, given)
     else:
-        outcomes = [await _one_reward(reward, truth, given) for truth, given in pairs]
-    good = [value for value in outcomes if value is not None]
-    return (sum(good) / len(good) if good else None), len(good), len(pairs) - len(good)
+        outcomes = [await _one_reward(reward, truth, predicted) for _, truth, predicted in given]
+    good = [value for value in outcomes if isinstance(value, float)]
+    errors = [
+        f"seq {seq}: {value}"
+        for (seq, _, _), value in zip(given, outcomes, strict=True)
+        if isinstance(value, str)
+    ]
+    return (sum(good) / len(good) if good else None), len(good), errors
 
 
-async def _one_reward(reward: Any, truth: Any, given: Any) -> float | None:
+async def _batch_rewards(reward: Any, given: Given) -> list[float | str]:
     try:
-        return _finite(await reward(truth, given))
+        values = list(
+            await reward([truth for _, truth, _ in given], [predicted for _, _, predicted in given])
+        )
+        if len(values) != len(given):
+            raise RewardFailure(f"{len(values)} rewards came back for {len(given)} predictions")
     except BudgetExceeded:
         raise
-    except Exception:  # as in training: an example that cannot be scored has failed, its siblings count
-        return None
+    except Exception as error:  # there is nothing to tell its examples apart by
+        return [_said(error)] * len(given)
+    return [_finite(value) for value in values]
 
 
-def _finite(value: Any) -> float | None:
+async def _one_reward(reward: Any, truth: Any, predicted: Any) -> float | str:
+    from eventcore.training.rewards import ExactMatch
+
+    if truth is None and isinstance(reward, ExactMatch):  # to it nothing equals nothing
+        return "there is no target to compare with"
     try:
-        return finite(value)
-    except (RewardFailure, TypeError, ValueError, OverflowError):
-        return None
+        return _finite(await reward(truth, predicted))
+    except BudgetExceeded:
+        raise
+    except (
+        Exception
+    ) as error:  # as in training: an example that cannot be scored has failed, its siblings count
+        return _said(error)
 
 
-async def _measured(metric: Any, pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, int, int]:
+def _finite(value: Any) -> float | str:
+    try:
+        return float(finite(value))
+    except (RewardFailure, TypeError, ValueError, OverflowError) as error:
+        return _said(error)
+
+
+def _said(error: Exception) -> str:
+    """Return an error on one line; a failure to score says already what it is."""
+    text = brief(str(error), 200)[1:-1] if str(error) else ""
+    return text if isinstance(error, RewardFailure) else f"{type(error).__name__}: {text}"
+
+
+async def _measured(metric: Any, given: Given) -> tuple[Any, int, list[str]]:
     # A copy with state of its own: the metric that was handed in may live in another run.
     own = type(metric).from_config({**metric.get_config(), "scope": f"{metric.scope}_again"})
     own.reset_state()
-    for truth, given in pairs:
-        await own.update_state(truth, given)
-    return own.result(), len(pairs), 0
+    for seq, truth, predicted in given:
+        try:
+            await own.update_state(truth, predicted)
+        except BudgetExceeded:
+            raise
+        except Exception as error:
+            why = "" if truth is not None else "; no target was given: pass x= and y=, or target="
+            raise InvalidValue(
+                f"cannot measure {metric.name} on the prediction at seq {seq}: {_said(error)}{why}"
+            ) from error
+    return own.result(), len(given), []
 
 
 def _value(outputs: dict[str, Any]) -> JsonDataModel:

@@ -12,6 +12,7 @@ import eventcore as ec
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.language_models import Generator, LanguageModel
 from eventcore.training.retroactive import Rescoring, predictions, rescore
+from eventcore.training.rewards import Reward
 from tests.training.programs import Answer, Echo, Question
 
 
@@ -145,6 +146,69 @@ def test_a_reward_that_raises_fails_its_example_alone(
     found = ec.wait(rescore(run, fragile, x, y))
     assert sum(item.failed for item in found) == sum(label == "wrong" for _, label in said.calls)
     assert all(item.score == (1.0 if item.count else None) for item in found)
+    first = next(item for item in found if item.failed)
+    wrong = [item.seq for item in predictions(run) if item.outputs["label"] == "wrong"]
+    assert first.error == f"seq {wrong[0]}: ValueError: no"
+    assert f"first failure of {first.candidate}: {first.error}" in repr(found)
+    assert str(first.error) in found._repr_html_()
+
+
+@pytest.mark.parametrize(("answer", "why"), [("x", "x"), (float("nan"), "nan")])
+def test_what_is_no_finite_number_is_said_with_its_seq(
+    trained: tuple[ec.Run, Said, list[Text], list[Label]], answer: Any, why: str
+) -> None:
+    run, said, x, y = trained
+    found = ec.wait(rescore(run, lambda y_true, y_pred: answer, x, y))
+    assert sum(item.failed for item in found) == len(said.calls) and not any(item.count for item in found)
+    assert str(found[0].error).startswith(f"seq {found[0].first_seen}: ") and why in str(found[0].error)
+
+
+def test_a_batch_reward_that_raises_fails_its_batch_and_says_why(
+    trained: tuple[ec.Run, Said, list[Text], list[Label]],
+) -> None:
+    run, _, x, y = trained
+
+    class Whole(Reward):
+        scores_batches = True
+
+        async def call(self, y_true: Any, y_pred: Any) -> Any:
+            raise ValueError("not today")
+
+    found = ec.wait(rescore(run, Whole(), x, y))
+    assert all(str(item.error).endswith("ValueError: not today") and not item.count for item in found)
+
+
+def test_forgotten_targets_are_asked_for(trained: tuple[ec.Run, Said, list[Text], list[Label]]) -> None:
+    run, _, x, _ = trained
+
+    def equal(y_true: Any, y_pred: Any) -> float:
+        return float(y_true.label == y_pred.get("label"))
+
+    metric = ec.metrics.MeanMetricWrapper(equal, name="equal")
+    for given in (None, x):
+        for reward in (equal, "exact_match"):
+            with pytest.raises(
+                InvalidValue, match=r"no targets were given: pass x= and y=, or target=.*at seq"
+            ):
+                ec.wait(rescore(run, reward, given))
+        with pytest.raises(InvalidValue, match=r"at seq .*no target was given: pass x= and y=, or target="):
+            ec.wait(rescore(run, metric, given))
+    scored = ec.wait(
+        rescore(run, lambda y_true, y_pred: float(len(y_pred.get("label"))), target=lambda item: None)
+    )
+    assert all(item.count and not item.failed for item in scored)
+
+
+def test_a_phase_that_does_not_exist_is_refused_by_name(
+    trained: tuple[ec.Run, Said, list[Text], list[Label]],
+) -> None:
+    run, _, x, y = trained
+    names = "'valdation': the phases are training, minibatch, validation, test, prediction"
+    with pytest.raises(InvalidValue, match=names):
+        ec.wait(rescore(run, ec.ExactMatch(), x, y, phases=["valdation"]))
+    with pytest.raises(InvalidValue, match=names):
+        predictions(run, phases=["valdation"])
+    assert predictions(run, phases="training") == predictions(run, phases=["training"])
 
 
 def test_a_reward_that_asks_a_model_is_refused_and_nobody_is_asked(
