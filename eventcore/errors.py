@@ -173,7 +173,7 @@ class ReplayFailed(EventcoreError, RuntimeError):
 
 
 class CallInDoubt(EventcoreError, RuntimeError):
-    """A call had left when the run was killed, and `in_doubt="fail"` or somebody who was asked has it not made again."""
+    """A call had left when the run was killed, and `in_doubt="fail"` or who was asked has it not made again."""
 
 
 class CallNotRecorded(EventcoreError, RuntimeError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import MOMENTS, Spending, costs
+from eventcore.history.declarations import path_then
 from eventcore.history.findings import Diff, History
 from eventcore.history.positions import Labelled, Position, moves
 from eventcore.history.positions import resolve as resolve_position
@@ -134,7 +135,7 @@ class RunReader(ABC):
         """
         reader = self.reader()
         head = self.readable(reader)
-        if isinstance(start, int) and start > self.head:
+        if isinstance(start, int) and start > max(1, self.head):
             raise InvalidValue(
                 f"cannot go to seq {start} of run {self.name!r}: its log ends at {self.head}; pass a seq from 0 to "
                 f"{self.head}, or wait for what comes with run.follow({start}, timeout=...)"
@@ -359,7 +360,10 @@ class RunReader(ABC):
         there = self if other is None else other
         path = None if variable is None else variable_path(variable)
         before, after = self.seq(a), there.seq(b)
-        found = differences(self.at(before), there.at(after), path)
+        one, two = self.at(before), there.at(after)
+        if path is not None:
+            path = path_then(there, path, max(before, after), two, one)
+        found = differences(one, two, path)
         return Diff(found, f"{self.name}@{before}", f"{there.name}@{after}")
 
     def plot(self, names: Sequence[str] | None = None, by: str | None = None, axes: Any = None) -> Any:

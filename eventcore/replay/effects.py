@@ -242,7 +242,7 @@ class Effect:
         """
         name = CANCELLED if isinstance(error, CancelledError) else type(error).__name__
         told: ModelFailed = error if isinstance(error, ModelFailed) else ModelFailed("", name)
-        message, held = message_of(error), held_by(error)
+        message, held = message_of(error), {} if name == CANCELLED else held_by(error)
         spent = Outcome(None, "", told.input_tokens, told.output_tokens, told.cost, told.attempts)
         spent = self._with_spent(spent) if sent and not self.moment else Outcome(None, attempts=0)
         event = e.EffectFailed(

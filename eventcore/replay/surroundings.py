@@ -126,20 +126,36 @@ def real_value(name: str, *state: Any) -> Any:
 
 def _change_dates(entered: Entered) -> None:
     """Replace the two classes. Their values stay real ones: libraries want the exact type."""
+    for new, name in zip(_dates_of(entered), ("date", "datetime"), strict=True):
+        _replaced[new] = _REAL[name]
+        new.__name__ = new.__qualname__ = name
+        new.__module__ = "datetime"
+        copyreg.pickle(_REAL[name], lambda value, name=name: (real_value, (name, *value.__reduce__()[1])))  # type: ignore[misc]
+        setattr(datetime, name, new)
+
+
+_replaced: dict[type, type[Any]] = {}
+
+
+class Replaced(type):
+    """A class that stands for a real one: what is asked of it is asked of that."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        real = _replaced.get(cls)
+        return super().__instancecheck__(instance) if real is None else isinstance(instance, real)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        real = _replaced.get(cls)
+        return super().__subclasscheck__(subclass) if real is None else issubclass(subclass, real)
+
+
+def _dates_of(entered: Entered) -> tuple[type[Any], type[Any]]:
+    """Make the dates and times of a world."""
     real_time, real_date = datetime.datetime, datetime.date
-
-    class Replaced(type):
-        def __instancecheck__(cls, instance: object) -> bool:
-            real = replaced.get(cls)
-            return super().__instancecheck__(instance) if real is None else isinstance(instance, real)
-
-        def __subclasscheck__(cls, subclass: type) -> bool:
-            real = replaced.get(cls)
-            return super().__subclasscheck__(subclass) if real is None else issubclass(subclass, real)
 
     class Date(datetime.date, metaclass=Replaced):
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            return real_date.__new__(replaced.get(cls, cls), *args, **kwargs)
+            return real_date.__new__(_replaced.get(cls, cls), *args, **kwargs)
 
         @classmethod
         def today(cls) -> Any:
@@ -148,7 +164,7 @@ def _change_dates(entered: Entered) -> None:
 
     class Time(datetime.datetime, metaclass=Replaced):
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            return real_time.__new__(replaced.get(cls, cls), *args, **kwargs)
+            return real_time.__new__(_replaced.get(cls, cls), *args, **kwargs)
 
         @classmethod
         def now(cls, tz: Any = None) -> Any:
@@ -168,12 +184,7 @@ def _change_dates(entered: Entered) -> None:
             users = entered.is_users("clock", "datetime.today()")
             return super().fromtimestamp(entered.seconds()) if users else super().now()
 
-    replaced: dict[type, type[Any]] = {Date: real_date, Time: real_time}
-    for new, name in ((Date, "date"), (Time, "datetime")):
-        new.__name__ = new.__qualname__ = name
-        new.__module__ = "datetime"
-        copyreg.pickle(_REAL[name], lambda value, name=name: (real_value, (name, *value.__reduce__()[1])))  # type: ignore[misc]
-        setattr(datetime, name, new)
+    return Date, Time
 
 
 # --- random numbers and identifiers ----------------------------------------------------------------

@@ -10,7 +10,7 @@ from eventcore.replay.divergence import divergence, shown
 
 
 def asked(content: str) -> e.EffectStarted:
-    return e.EffectStarted(0, None, 0, "ask", "d" * 32, 0, {"messages": [{"content": content}]}, None, None)
+    return e.EffectStarted(0, None, 0, "ask", "d" * 32, 0, {"messages": [{"content": content}]}, None, 0)
 
 
 def test_an_event_that_is_missing_is_told_in_one_short_line() -> None:

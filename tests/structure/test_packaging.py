@@ -71,7 +71,7 @@ def expected_in_wheel() -> set[str]:
         for file in library():
             if file.path.is_relative_to(ROOT / folder):
                 files.add(f"{package.replace('.', '/')}/{file.path.relative_to(ROOT / folder).as_posix()}")
-    return files
+    return files | {f"eventcore/testing/{file.name}" for file in (ROOT / "eventcore/testing").glob("*.c")}
 
 
 def in_wheel(wheel: Path) -> set[str]:
