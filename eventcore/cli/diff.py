@@ -14,15 +14,13 @@ import msgspec
 from eventcore.cli.output import coloured, full, paint, print_json, printable, short
 from eventcore.cli.program import NO
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
+from eventcore.history.findings import words_line
 from eventcore.history.timetravel import Word, word_diff
 
 if TYPE_CHECKING:
     from eventcore.history.run import Run
     from eventcore.history.store import Store
     from eventcore.history.timetravel import Difference
-
-CONTEXT = 40
-"""Characters of unchanged text kept on either side of a change."""
 
 _SIGNS = {"add": ("+", "green"), "remove": ("-", "red"), "replace": ("~", None)}
 
@@ -123,42 +121,13 @@ def line_of(difference: Difference, whole: bool, colour: bool) -> str:
 
 def words_text(words: Sequence[Word], whole: bool, colour: bool) -> str:
     """Return compared text on one line; long unchanged stretches are cut unless `whole`."""
-    parts: list[str] = []
-    words = _gathered(words)
-    for at, word in enumerate(words):
-        text = full(word.text)[1:-1]
-        if word.op == "=":
-            parts.append(text if whole else _cut(text, first=at == 0, last=at == len(words) - 1))
-        elif colour:
-            parts.append(paint(text, "red" if word.op == "-" else "green", True))
-        else:
-            parts.append(f"[-{text}-]" if word.op == "-" else f"{{+{text}+}}")
-    return "".join(parts)
 
+    def show(op: str, text: str) -> str:
+        said = full(text)[1:-1]
+        if op == "=":
+            return said
+        if colour:
+            return paint(said, "red" if op == "-" else "green", True)
+        return f"[-{said}-]" if op == "-" else f"{{+{said}+}}"
 
-def _gathered(words: Sequence[Word]) -> list[Word]:
-    """Read changes with only blanks between them as one change: what a person would call a changed phrase."""
-    found: list[Word] = []
-    before, after = "", ""
-    for at, word in enumerate(words):
-        inside = word.op == "=" and not word.text.strip() and (before or after) and at + 1 < len(words)
-        if word.op == "-" or inside:
-            before += word.text
-        if word.op == "+" or inside:
-            after += word.text
-        if word.op == "=" and not inside:
-            found += _change(before, after)
-            before, after = "", ""
-            found.append(word)
-    return found + _change(before, after)
-
-
-def _change(before: str, after: str) -> list[Word]:
-    return [Word(op, text) for op, text in (("-", before), ("+", after)) if text]
-
-
-def _cut(text: str, first: bool, last: bool) -> str:
-    """Keep of an unchanged stretch what is near a change."""
-    head = "" if first else text[:CONTEXT]
-    tail = "" if last else text[-CONTEXT:]
-    return text if len(text) <= len(head) + len(tail) + 3 else f"{head}…{tail}"
+    return words_line(words, show, whole)

@@ -14,6 +14,7 @@ from eventcore.cli.diff import words_text
 from eventcore.cli.output import Clock, coloured, full, json_line, paint, printable, short, write_bytes
 from eventcore.cli.program import NO
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
+from eventcore.history.findings import DELETED
 from eventcore.history.timetravel import astray, word_diff
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def history(
 
     VARIABLE is a path or a name where that is unique, POINTER a JSON pointer into its value; they may be written as
     one, as in state_generator/instructions. Each line: seq, local time, kind, what changed, and where there
-    are any the rollout and the line of the program that did it. Exit code 1 when the place never held anything.
+    are any the rollout and the line of the program that did it. With --json, one object per line: `before` is missing
+    where there was nothing before, `after` where the place was deleted. Exit code 1 when it never held anything.
     """
     names, pointer = list(places), None
     if len(names) > 1 and (names[-1] == "" or names[-1].startswith("/")):
@@ -89,28 +91,36 @@ class _Line:
             paint(f"{change.seq:>7}", "dim", self._colour),
             paint(self._clock.text(change.time), "dim", self._colour),
             paint(change.kind, "yellow", self._colour),
-            self._changed(change.before, change.after),
+            self._changed(change),
         ]
         return "  ".join([*parts, paint("  ".join(tail), "dim", self._colour)]).rstrip()
 
-    def _changed(self, before: Any, after: Any) -> str:
+    def _changed(self, change: Change) -> str:
+        before, after = change.before, change.after
+        if not change.exists:
+            return paint(DELETED, "red", self._colour)
         if isinstance(before, str) and isinstance(after, str):
             return words_text(word_diff(before, after), self._whole, self._colour)
         value = full if self._whole else short
         if isinstance(before, dict) and isinstance(after, dict):
+            gone = [key for key in before if key not in after]
             after = {key: item for key, item in after.items() if before.get(key, self) != item}
+            deleted = f"{', '.join(map(full, gone))} {DELETED}"
+            return " ".join([*([value(after)] if after or not gone else []), *([deleted] if gone else [])])
         return value(after)
 
 
 def _plain(change: Change, variable: str, pointer: str) -> dict[str, Any]:
+    """Return a change for JSON; a side on which there was nothing is left out, since null is a value."""
+    values = {"before": change.before} if change.existed else {}
+    values |= {"after": change.after} if change.exists else {}
     return {
         "seq": change.seq,
         "time": change.time,
         "kind": change.kind,
         "variable": variable,
         "pointer": pointer,
-        "before": change.before,
-        "after": change.after,
+        **values,
         "rollout": change.rollout,
         "cause": change.cause or None,
         "source": change.source,

@@ -9,7 +9,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eventcore.history.findings import ROWS, SIGNS, Diff, History, brief, clock, words_of
+from eventcore.history.findings import DELETED, ROWS, SIGNS, Diff, History, brief, clock, words_of
 from eventcore.history.timetravel import Word, join_pointer
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def history_html(history: History) -> str:
     found = history.first(SHOWN + 1)
     rows: list[list[str]] = []
     for change in found[:SHOWN]:
-        value = _changed("replace" if change.before is not None else "add", change.before, change.after)
+        op = "remove" if not change.exists else "replace" if change.existed else "add"
+        value = _changed(op, change.before, change.after) + (f" {DELETED}" if op == "remove" else "")
         who = [change.rollout or "", change.origin or "", change.source or ""]
         rows.append(
             [
@@ -121,12 +122,15 @@ def _fields(before: dict[str, Any], after: dict[str, Any]) -> Iterable[str]:
     """The fields of a whole value that changed."""
     for field in dict.fromkeys([*before, *after]):
         old, new = before.get(field), after.get(field)
-        if old is new or old == new:
+        if (field in before) == (field in after) and (old is new or old == new):
             continue
-        if field not in before or isinstance(new, dict):
+        if field not in before or (field in after and isinstance(new, dict)):
             yield f"{_code(field)} {_changed('add', None, new)}"
         else:
-            yield f"{_code(field)} {_changed('replace' if field in after else 'remove', old, new)}"
+            gone = field not in after
+            yield f"{_code(field)} {_changed('remove' if gone else 'replace', old, new)}" + (
+                f" {DELETED}" if gone else ""
+            )
 
 
 def words_html(words: Sequence[Word]) -> str:

@@ -23,6 +23,10 @@ merge: Callable[[dict[str, Any], dict[str, Any]], None] = dict.update
 """Apply an update whose values are all scalars, past any recording view: `_updated`, in one call of C."""
 
 
+NAMED = 10
+"""Variables that the `repr` of a state names."""
+
+
 class State:
     """All variables, locks, programs and labels at one point of a run.
 
@@ -135,7 +139,10 @@ class State:
         return decode_state(encode_state(self))
 
     def __repr__(self) -> str:
-        return f"State({len(self._by_path)} variables, digest {self.digest[:12]})"
+        count = len(self._by_path)
+        names = ", ".join([*list(self._by_path)[:NAMED], *(["…"] if count > NAMED else [])])
+        variables = f"{count} variable{'' if count == 1 else 's'}{': ' if names else ''}{names}"
+        return f"State({variables}; digest {self.digest[:12]})"
 
     def _repr_html_(self) -> str:
         from eventcore.history.html import state_html

@@ -18,6 +18,7 @@ from eventcore.errors import NotFound
 from eventcore.history import events as e
 from eventcore.history.codec import encoder
 from eventcore.history.patches import plain
+from eventcore.history.population import BOOKKEEPING
 from eventcore.history.slots import PREDICTIONS
 from eventcore.history.state import State, apply
 
@@ -40,12 +41,14 @@ class Change(msgspec.Struct, frozen=True, gc=False):
         seq: Its seq.
         time: Microseconds since 1970.
         kind: Name of the event's class.
-        before: Value at the pointer before, None if there was none.
-        after: Value at the pointer after, None if there is none.
+        before: Value at the pointer before, None if there was none: see `existed`.
+        after: Value at the pointer after, None if there is none: see `exists`.
         rollout: The rollout that did it, or None.
         cause: Seq of the causing event, 0 for none.
         source: The user's source line, or None.
         origin: Where the value came from when it was declared or loaded, or None.
+        existed: Whether anything was at the pointer before; null is a value.
+        exists: Whether anything is there after; False when it was deleted.
     """
 
     seq: int
@@ -57,6 +60,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     cause: int
     source: str | None
     origin: str | None
+    existed: bool = True
+    exists: bool = True
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -145,6 +150,7 @@ def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Seque
     steps = parse_pointer(pointer)
     state, seen = State(), _Seen()
     before: Any = None
+    existed = False
     path, slot = "", None
     for seq, event in records:
         kind = type(event)
@@ -164,13 +170,14 @@ def changes(records: Iterator[tuple[int, e.Event]], pointer: str, sources: Seque
         if not changed and (steps or kind is not e.VariableDeclared):
             continue
         after = seen.parts.get("") if steps else seen.parts.copy()
+        exists = not steps or "" in seen.parts
         source: int = getattr(event, "source", -1)
         yield Change(
             seq, event.time, kind.__name__, before, after, event.rollout, event.cause,
             sources[source] if 0 <= source < len(sources) else None,
-            getattr(event, "origin", None) if kind in _WITH_ORIGIN else None,
+            getattr(event, "origin", None) if kind in _WITH_ORIGIN else None, existed, exists,
         )  # fmt: skip
-        before = after
+        before, existed = after, exists
 
 
 def _touched(event: e.Event) -> Collection[Any] | None:
@@ -220,7 +227,10 @@ class _Seen:
 
 
 def differences(a: State, b: State, variable: str | None = None) -> list[Difference]:
-    """Compare two states, variable by variable in order of declaration."""
+    """Compare two states, variable by variable in order of declaration.
+
+    Fields of a variable's own come before those training keeps in it: predictions, candidates, rewards.
+    """
     found: list[Difference] = []
     paths = list(dict.fromkeys([*a.names(), *b.names()]))
     if variable is not None:
@@ -233,7 +243,13 @@ def differences(a: State, b: State, variable: str | None = None) -> list[Differe
             found.append(Difference(path, "", "remove", before[path], None))
         else:
             found.extend(_compare(path, "", before[path], after[path]))
-    return found
+    return sorted(found, key=_is_bookkeeping)
+
+
+def _is_bookkeeping(difference: Difference) -> bool:
+    """Whether a place is one that training keeps its records in; examples are part of what is trained."""
+    field = difference.pointer.split("/", 2)[1] if difference.pointer else ""
+    return field in BOOKKEEPING and field != "examples"
 
 
 def value_differences(a: Any, b: Any) -> list[Difference]:

@@ -17,6 +17,7 @@ import msgspec
 from eventcore.errors import NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import Spending
+from eventcore.history.declarations import declarations, path_then
 from eventcore.history.origins import Evidence, Origin, Origins
 from eventcore.history.patches import plain
 from eventcore.history.population import BOOKKEEPING, candidate_fields, candidate_key
@@ -143,6 +144,15 @@ class VariableStory(msgspec.Struct, frozen=True):
     demos: list[Demo]
     rejected: list[Step]
 
+    def __repr__(self) -> str:
+        score = self.winner.validation if self.winner.validation.count else self.winner.score
+        scored = "never evaluated" if score.mean is None else f"reward {score.mean:.3g} over {score.count}"
+        steps, demos, rejected = len(self.lineage), len(self.demos), len(self.rejected)
+        return (
+            f"VariableStory({self.path!r}: {scored}, fields {', '.join(self.winner.fields) or 'none'}; {steps} in its "
+            f"lineage, {demos} in its examples, {rejected} rejected)"
+        )
+
 
 class Epoch(msgspec.Struct, frozen=True):
     """An epoch that ended, with its logs."""
@@ -202,12 +212,9 @@ def why(run: RunReader, variable: str | None = None, at: int | str | None = None
     reader = run.reader()
     seq = run.readable(reader) if at is None else run.seq(at)
     state = run.at(seq)
-    paths = [state.slot(variable).path] if variable is not None else _trained(state)
+    paths = [path_then(run, variable, seq, state)] if variable is not None else _trained(state)
     if not paths:
-        raise NotFound(
-            f"cannot tell why in run {run.name!r}: no variable of it is trainable at seq {seq}; name one of: "
-            f"{', '.join(state.names()) or 'none'}"
-        )
+        raise _nothing_trainable(run, seq, state)
     training = _Training()
     followers = {state.slot(path).number: _Follower() for path in paths}
     for at_seq, event in _merged(reader, list(followers), seq):
@@ -219,6 +226,16 @@ def why(run: RunReader, variable: str | None = None, at: int | str | None = None
     origins = Origins(reader, state)
     stories = [_story(run, seq, path, followers[state.slot(path).number], origins) for path in paths]
     return Why(run.name, seq, training.epochs, training.costs(), stories)
+
+
+def _nothing_trainable(run: RunReader, seq: int, state: State) -> NotFound:
+    says = f"cannot tell why in run {run.name!r}: no variable of it is trainable at seq {seq}"
+    later = [(at, path) for path, (at, trainable) in declarations(run).items() if trainable and at > seq]
+    if later:
+        at, path = min(later)
+        return NotFound(f"{says}; {path!r} was declared at seq {at}: pass a seq from {at} on")
+    names = state.names() or run.state.names()
+    return NotFound(f"{says}; {'name one of: ' + ', '.join(names) if names else 'it has no variables'}")
 
 
 def _trained(state: State) -> list[str]:

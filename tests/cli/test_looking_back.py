@@ -238,3 +238,22 @@ def test_events_of_a_newer_version_are_said_to_be_that(
     monkeypatch.undo()
     result = call(arguments[0], tmp_path / "r.lmdb", *arguments[1:])
     assert result.exit_code == 3 and "of a newer eventcore" in result.stderr, result.stderr
+
+
+# --- what was deleted -------------------------------------------------------------------------------
+
+
+def test_a_deleted_place_is_told_from_null_in_lines_and_in_json(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"d": {"type": "object"}}}
+    with ec.open(tmp_path / "r.lmdb") as opened, opened.run("r"):
+        variable = ec.Variable({"d": {}}, schema, name="v")
+        variable["d"]["x"] = None
+        variable["d"].pop("x")
+        variable["d"]["x"] = 5
+    path = tmp_path / "r.lmdb"
+    lines = call("history", path, "v/d/x").stdout.splitlines()
+    assert [line.split()[4] for line in lines] == ["null", "(deleted)", "5"]
+    assert '"x" (deleted)' in call("history", path, "v/d").stdout.splitlines()[2]
+    found = [json.loads(line) for line in call("history", path, "v/d/x", "--json").stdout.splitlines()]
+    sides = [{side: change[side] for side in ("before", "after") if side in change} for change in found]
+    assert sides == [{"after": None}, {"before": None}, {"after": 5}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import eventcore as ec
 from tests.cli.stores import call, call_json, make_store
 
 
@@ -52,3 +53,10 @@ def test_a_run_without_trained_variables_is_refused_with_what_there_is(tmp_path:
     assert call("why", store, "main", "vioce").exit_code == 2
     assert call("why", store, "main", "voice", "more").exit_code == 2
     assert call("why", store, "main", "voice", "--at", "99").exit_code == 2
+
+
+def test_the_story_of_one_variable_shows_itself_on_one_line(trained: Path) -> None:
+    with ec.open(trained, read_only=True) as store:
+        shown = repr(store["hints"].why().variables[0])
+    assert shown.startswith("VariableStory('") and "\n" not in shown and len(shown) < 300
+    assert "reward " in shown and "in its lineage" in shown

@@ -16,6 +16,8 @@ from eventcore.history import events as e
 from eventcore.history import store as stores
 from eventcore.history.run import Run
 from eventcore.history.timetravel import Difference, word_diff
+from eventcore.models import Field
+from eventcore.models.trainable import Trainable
 from eventcore.variables import Variable
 from tests.history.jsonvalues import objects, same
 
@@ -335,3 +337,66 @@ def test_a_page_of_a_large_run_stays_small() -> None:
             declared(run, f"v{number}", {"text": "x" * 10_000})
         for shown in (run, run.diff(0, run.head)):
             assert len(shown._repr_html_()) < 100_000 and "… and 20" in shown._repr_html_()
+
+
+class Sheet(Trainable):
+    d: dict[str, int | None] = Field(default={})
+    text: str = ""
+
+
+def test_what_was_deleted_is_told_from_null() -> None:
+    with stores.open("memory:").run("main") as run:
+        variable = Variable(data_model=Sheet, name="v")
+        variable["d"]["x"] = None
+        variable["d"].pop("x")
+        variable["d"]["x"] = 5
+        seen = [(c.existed, c.before, c.exists, c.after) for c in run.history("v", "/d/x")]
+    assert seen == [(False, None, True, None), (True, None, False, None), (False, None, True, 5)]
+    rows = repr(run.history("v", "/d/x")).splitlines()[1:]
+    assert [row.split()[4] for row in rows] == ["null", "(deleted)", "5"]
+    page = run.history("v", "/d/x")._repr_html_()
+    assert page.count("(deleted)") == 1 and page.index(">null<") < page.index("(deleted)") < page.index(">5<")
+    whole = repr(run.history("v", "/d")).splitlines()
+    assert "+ /x  null" in whole[2] and "- /x  null" in whole[3] and "+ /x  5" in whole[4]
+    assert "(deleted)" in run.history("v", "/d")._repr_html_()
+
+
+def test_a_row_of_a_whole_value_shows_what_changed_in_it() -> None:
+    with stores.open("memory:").run("main") as run:
+        variable = Variable(data_model=Sheet, name="v")
+        variable.update({"text": "word " * 40 + "old" + " word" * 40})
+        variable.update({"text": "word " * 40 + "new" + " word" * 40})
+        variable.update({"text": "short", "d": {"a": 1, "b": 2, "c": 3}})
+    rows = repr(run.history("v")).splitlines()[1:]
+    assert "~ /text" in rows[2] and "[-old-]{+new+}" in rows[2] and len(rows[2]) < 300
+    assert "+ /d/a  1; + /d/b  2; + /d/c  3; … and 1 more" in rows[3]
+    assert "[-old-]{+new+}" in repr(run.history("v", "/text"))
+    assert "[-old-]{+new+}" in repr(run.diff(rows_seq(rows[1]), rows_seq(rows[2])))
+
+
+def rows_seq(row: str) -> int:
+    return int(row.split()[0])
+
+
+def test_a_state_shows_the_names_of_its_variables() -> None:
+    with stores.open("memory:").run("main") as run:
+        assert repr(run.state).startswith("State(0 variables; digest ")
+        kept = [Variable(data_model=Sheet, name="first")]
+        assert repr(run.state).startswith("State(1 variable: first; digest ")
+        kept += [Variable(data_model=Sheet, name=f"v{number}") for number in range(12)]
+        assert repr(run.at(run.head)).startswith("State(13 variables: first, v0, v1, ") and "v8, …; " in repr(
+            run.state
+        )
+
+
+def test_what_a_variable_is_comes_before_what_training_keeps_in_it() -> None:
+    with stores.open("memory:").run("main") as run:
+        kept = [Variable(data_model=Sheet, name=name) for name in ("a", "b")]
+        start = run.head
+        for variable in kept:
+            variable["predictions"].append({"inputs": {}, "outputs": {}, "reward": 1.0})
+            variable.update({"nb_visit": 1, "text": "new"})
+            variable["examples"].append({"inputs": {}, "outputs": {}, "reward": 1.0})
+        places = [found.variable + found.pointer for found in run.diff(start, run.head)]
+    assert set(places[:4]) == {"a/text", "a/examples/0", "b/text", "b/examples/0"}
+    assert set(places[4:]) == {"a/predictions/0", "a/nb_visit", "b/predictions/0", "b/nb_visit"}
