@@ -164,13 +164,13 @@ def asked_at(value: dict[str, Any], pointer: str, span: tuple[int, int] | str | 
     return [Asked(pointer, path, found, _span(found, span))]
 
 
-def _span(text: str, span: tuple[int, int] | str) -> tuple[int, int]:
+def _span(text: str, span: Any) -> tuple[int, int]:
     if isinstance(span, str):
         start = text.find(span) if span else -1
         if start < 0:
             raise NotFound(f"cannot find {span!r} in the text {_short(text)!r}")
         return start, start + len(span)
-    numbers = tuple(span)
+    numbers: tuple[Any, ...] = tuple(span) if isinstance(span, (tuple, list)) else ()
     if len(numbers) != 2 or not all(type(number) is int for number in numbers):
         raise InvalidValue(f"cannot use span {span!r}: pass (start, end), or words that occur in the text")
     start, end = numbers

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.history.alignment import words
 from eventcore.history.blame import Piece, asked_at, blamed
+from eventcore.history.declarations import path_then
 from eventcore.history.origins import Evidence, Origin, Origins
 from eventcore.history.patches import plain
 
@@ -123,7 +124,7 @@ def blame(
     reader = run.reader()
     seq = run.readable(reader) if at is None else run.seq(at)
     state = run.at(seq)
-    slot = state.slot(variable)
+    slot = state.slot(path_then(run, variable, seq, state))
     pieces = blamed(reader, slot.number, seq, asked_at(plain(slot.value), pointer, span))
     return Blame(run, slot.path, pointer, seq, pieces, Origins(reader, state))
 

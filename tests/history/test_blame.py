@@ -435,6 +435,10 @@ def test_input_that_makes_no_sense_is_refused_in_words(run: Run) -> None:
     for span in ((0, 99), (-1, 2), (3, 3), (4, 2)):
         with pytest.raises(InvalidValue, match="of a text of 7 characters; pass 0 <= start < end <= 7"):
             run.blame("voice", "/text", span)
+    spans: list[Any] = [5, slice(0, 5), (1,), ("a", "b"), (0, 2.5), {0, 2}]
+    for span in spans:
+        with pytest.raises(InvalidValue, match=r"pass \(start, end\), or words"):
+            run.blame("voice", "/text", span)
     with pytest.raises(InvalidValue, match="is no text but int"):
         run.blame("voice", "/count", (0, 1))
     with pytest.raises(NotFound, match="cannot find 'three' in the text"):
@@ -444,3 +448,30 @@ def test_input_that_makes_no_sense_is_refused_in_words(run: Run) -> None:
             run.blame("voice", at=seq)
     with pytest.raises(NotFound):
         run.blame("voice", at=0)
+
+
+def test_a_variable_that_was_not_there_yet_is_said_to_come_later(run: Run) -> None:
+    with pytest.raises(NotFound, match="no variable of it is trainable at seq 1; it has no variables"):
+        run.why()
+    ec.Variable({"text": "one"}, SCHEMA, name="other", trainable=False)
+    early = run.head
+    with pytest.raises(NotFound, match=f"trainable at seq {early}; name one of: other"):
+        run.why()
+    ec.Variable(data_model=Prompt, name="voice")
+    declared = run.head
+    later = f"cannot find variable 'voice' at seq {early} of run 'main': it was declared at seq {declared}"
+    asked: list[Any] = [
+        lambda: run.blame("voice", at=early),
+        lambda: run.why("voice", at=early),
+        lambda: run.diff(1, early, "voice"),
+    ]
+    for ask in asked:
+        with pytest.raises(NotFound, match=later):
+            ask()
+    assert [found.op for found in run.diff(early, declared, "voice")] == ["add"]
+    with pytest.raises(
+        NotFound, match=f"at seq {early}; 'voice' was declared at seq {declared}: pass a seq from"
+    ):
+        run.why(at=early)
+    with pytest.raises(NotFound, match="did you mean voice"):
+        run.blame("voise", at=early)
