@@ -22,15 +22,39 @@ EXACT = 1_000_000
 NEW = -1
 """Stands for: it was not there before."""
 
+_BLANK = "\\s\u200b\ufeff"
+"""What stands between words: blanks, line ends, and the zero-width space that some scripts are divided by."""
+
+_UNDIVIDED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1980-\u19ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Burmese, Khmer
+    "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"  # kana, Han
+)
+"""Scripts written without blanks: every character is a word, with the marks that belong to it."""
+
+_MARKS = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"
+    "\u102b-\u103e\u1056-\u1059\u105e-\u1060\u1062-\u1064\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d"
+    "\u17b4-\u17d3\u17dd\u3099\u309a\uff9e\uff9f\ufe00-\ufe0f\U000e0100-\U000e01ef"
+)
+
+_PUNCTUATION = (
+    "!-/:-@\\[-\\^`{-~\u00a1\u00a7\u00ab\u00b6\u00b7\u00bb\u00bf\u060c\u061b\u061f\u0964\u0965\u2010-\u2027\u2030-\u205e"
+    "\u3001-\u3003\u3008-\u3011\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+)
+
 _WORD = re.compile(
-    # Scripts written without blanks: every character is a word.
-    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-    "|[^\\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
+    f"[{_UNDIVIDED}][{_MARKS}]*"
+    f"|[^{_PUNCTUATION}{_BLANK}{_UNDIVIDED}](?:[^{_BLANK}{_UNDIVIDED}]*[^{_PUNCTUATION}{_BLANK}{_UNDIVIDED}])?"
+    f"|[{_PUNCTUATION}]+"
 )
 
 
 def words(text: str) -> list[str]:
-    """Cut a text into words: what stands between blanks, or one character of a script without them."""
+    """Cut a text into words.
+
+    A word is what stands between blanks, without the punctuation it begins and ends with, which is a word of its own;
+    or one character of a script that is written without blanks.
+    """
     return _WORD.findall(text)
 
 

@@ -475,3 +475,33 @@ def test_a_variable_that_was_not_there_yet_is_said_to_come_later(run: Run) -> No
         run.why(at=early)
     with pytest.raises(NotFound, match="did you mean voice"):
         run.blame("voise", at=early)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("สวัสดีครับ", "สวัสดีค่ะ", "ค่ะ"),  # Thai
+        ("ສະບາຍດີ", "ສະບາຍໃຈ", "ໃຈ"),  # Lao
+        ("សួស្តីបង", "សួស្តីអូន", "អូន"),  # Khmer
+        ("မင်္ဂလာပါ", "မင်္ဂလာရှိ", "ရှိ"),  # Burmese
+        ("ﾊﾝｶｸｶﾅ", "ﾊﾝｶｸﾓｼﾞ", "ﾓｼﾞ"),  # halfwidth kana
+        ("𠀀𠀁𠀂", "𠀀𠀁𠀃", "𠀃"),  # rare Han
+        ("漢字", "漢語", "語"),
+        ("one\u200btwo", "one\u200bsix", "six"),
+        ("one\u0085two", "one\u0085six", "six"),
+        ("one two, three", "one two; three", "; "),
+        ('say "two" now', "say 'two' now", "''"),
+    ],
+)
+def test_a_change_inside_what_has_no_blanks_owns_no_more_than_it_changed(
+    before: str, after: str, changed: str
+) -> None:
+    with stores.open("memory:") as store, store.run("main") as run:
+        variable = voice(text=before)
+        declared = run.head
+        variable.update({"text": after})
+        found = owners(run)
+        assert "".join(value for value, _ in found) == after
+        new = "".join(value for value, seq in found if seq == run.head)
+        assert new.replace(" ", "") == changed.strip()
+        assert {seq for _, seq in found} == {declared, run.head}
