@@ -214,24 +214,10 @@ def __getattr__(name: str) -> _Any:
         found: _Any = _importlib.import_module(_MODULES[name])
     elif name in _HOMES:
         found = getattr(_importlib.import_module(_HOMES[name]), name)
-        if _HOMES[name].startswith("eventcore.history."):
-            _teach_runs_programs()
     else:
         raise AttributeError(f"module 'eventcore' has no attribute {name!r}")
     globals()[name] = found
     return found
-
-
-def _teach_runs_programs() -> None:
-    """Let `run.program()` find what builds programs; the engine itself knows none."""
-    from eventcore.history.run import set_program_factory
-
-    def build(run: Run, at: int | None) -> _Any:
-        from eventcore.saving import program_from_run
-
-        return program_from_run(run, at)
-
-    set_program_factory(build)
 
 
 def __dir__() -> list[str]:

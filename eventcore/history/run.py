@@ -8,13 +8,14 @@ and no log; it sees what is durable.
 from __future__ import annotations
 
 import gc
+import importlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eventcore.errors import DuplicateName, InvalidValue, NotFound, StorageError
+from eventcore.errors import DuplicateName, InvalidValue, StorageError
 from eventcore.history import events as e
 from eventcore.history.log import Log
 from eventcore.history.pieces import in_pieces
@@ -216,7 +217,7 @@ class Run(RecordingRun):
             NotFound: No program was declared.
             UnknownClass: Its class is not among those the user's code has defined.
         """
-        return program_factory(self, None if at is None else self.seq(at))
+        return _program(self, None if at is None else self.seq(at))
 
     # --- running it again -----------------------------------------------------------------------
 
@@ -295,16 +296,6 @@ class Run(RecordingRun):
             self.store.release(self)
 
 
-def _no_programs(run: Run, at: int | None) -> Any:
-    raise NotFound(
-        f"cannot build the program of run {run.name!r}: import eventcore first, which knows programs"
-    )
-
-
-program_factory: Callable[[Run, int | None], Any] = _no_programs
-
-
-def set_program_factory(factory: Callable[[Run, int | None], Any]) -> None:
-    """Say how a program is built from a run; `eventcore.saving` does, since the engine knows no programs."""
-    global program_factory
-    program_factory = factory
+def _program(run: Run, at: int | None) -> Any:
+    """Have programs built by the layer that knows them: by its name, and only when one is asked for."""
+    return importlib.import_module("eventcore.saving").program_from_run(run, at)

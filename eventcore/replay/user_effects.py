@@ -78,7 +78,13 @@ def effect(
 
 def _decorated(function: Callable[..., Any], *, ignore: tuple[str, ...], name: str | None, paid: bool) -> Any:
     own = _own_name(function)
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except ValueError as error:
+        raise InvalidValue(
+            f"cannot make {own} an effect: Python does not say which arguments it takes; wrap it in a function of "
+            "your own"
+        ) from error
     unknown = [argument for argument in ignore if argument not in signature.parameters]
     if unknown:
         raise InvalidValue(

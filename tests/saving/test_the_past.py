@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import eventcore as ec
-from eventcore.errors import InvalidValue, NotFound
+from eventcore.errors import InvalidValue, NotFound, WrongType
 from eventcore.history import events as e
 from tests.saving.samples import Greeting, Name, graph, used, values
+from tests.structure.source import ROOT
 
 X = [Name(name=name) for name in ("Ada", "Bob", "Eve", "Joe")]
 Y = [Greeting(greeting=f"[pirate] hello {value.name}") for value in X]
@@ -125,7 +128,7 @@ def test_the_past_may_be_saved_elsewhere_as_a_run_of_its_own(
         (1, NotFound, "it was not there yet"),
         (-1, InvalidValue, "pass a seq from 0 to"),
         (10_000_000, InvalidValue, "its log ends at"),
-        (True, InvalidValue, "pass a seq from 0 to"),
+        (True, WrongType, "received a value of type bool"),
         ("nowhere", NotFound, "shipped"),
         ("epoch:9", NotFound, "epochs 0 to 1 ended"),
     ],
@@ -138,3 +141,16 @@ def test_a_place_where_there_was_none_is_refused(
         ec.Program.load(path, at=at)
     with ec.open(path, read_only=True) as store, pytest.raises(kind, match=said):
         store["a"].program(at=at)
+
+
+def test_a_run_finds_what_builds_programs_by_itself(tmp_path: Path) -> None:
+    opened = "from eventcore.history.store import open\nrun = open('runs.lmdb', read_only=True)['r']\n"
+    with ec.open(tmp_path / "runs.lmdb") as store, store.run("r"):
+        inputs = ec.Input(data_model=ec.Instructions)
+        outputs = ec.wait(ec.modules.Identity()(inputs))
+        ec.wait(ec.Program(inputs=inputs, outputs=outputs, name="same")(ec.Instructions()))
+    done = subprocess.run(
+        [sys.executable, "-c", opened + "print(run.program().name)"], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout == "same\n", done.stderr

@@ -27,6 +27,7 @@ MAY_IMPORT_BY_NAME: dict[str, str] = {
     "eventcore.backends.lmdb_file": "py-lmdb's own checker of files, which its older versions lack",
     "eventcore.cli.program": "a fixed table of the commands that come with the library",
     "eventcore.examples.docstrings": "a fixed table of modules of the standard library",
+    "eventcore.history.run": "the module that builds programs, by a fixed name",
     "eventcore.history.urls": "a fixed table of the backends that come with the library",
     "eventcore.integrations.gepa": "two modules of GEPA, by fixed names",
     "eventcore.testing": "its own fixed table of names and their homes",
