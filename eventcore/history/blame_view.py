@@ -6,7 +6,7 @@ Finding them is the work of `blame.py` and `origins.py`; nothing here reads more
 from __future__ import annotations
 
 import html
-import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from eventcore.errors import InvalidValue, NotFound
@@ -14,6 +14,7 @@ from eventcore.history.alignment import words
 from eventcore.history.blame import Piece, asked_at, blamed
 from eventcore.history.declarations import path_then
 from eventcore.history.origins import Evidence, Origin, Origins
+from eventcore.history.origins import gone_on as gone_on
 from eventcore.history.patches import plain
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 _HUES = (210, 30, 120, 280, 0, 170, 55, 320)
 """Colours of owners on a page, in order of appearance; they come round again."""
-
-_BROUGHT = re.compile(r"from run '([^']*)' of (.*) at seq (\d+)$")
-"""The note of a value that came from another run: its name, the store it is in, the seq."""
 
 ROWS = 40
 """Pieces a `repr` shows; the rest are counted."""
@@ -84,8 +82,8 @@ class Blame:
         Returns:
             One for each place; none when nothing was brought, or when that run is not in this store.
         """
-        brought = _BROUGHT.match(self.origin(seq).note)
-        if brought is None or brought[2] != self._store.url or brought[1] not in self._store:
+        brought = gone_on(self.origin(seq).note)
+        if brought is None or brought[0] != self._store.url or brought[1] not in self._store:
             return []
         found: list[Blame] = []
         for piece in self.pieces:
@@ -93,24 +91,45 @@ class Blame:
                 words = piece.value.strip() if isinstance(piece.value, str) and piece.span else ""
                 try:
                     run = self._store[brought[1]]
-                    found.append(run.blame(self.variable, piece.pointer, words or None, int(brought[3])))
+                    found.append(run.blame(self.variable, piece.pointer, words or None, int(brought[2])))
                 except (NotFound, InvalidValue):  # it was moved, renamed or deleted since
                     continue
         return found
 
     def __repr__(self) -> str:
-        lines = [f"Blame of {self.variable}{self.pointer} at seq {self.seq} of run {self.run!r}"]
-        rows = [
-            (f"{piece.seq:>8}", said(self.origin(piece.seq)), shown(piece)) for piece in self.pieces[:ROWS]
+        lines = [
+            f"Blame of {self.variable}{self.pointer} at seq {self.seq} of run {self.run!r}",
+            *_rows(self),
         ]
-        width = max((len(row[1]) for row in rows), default=0)
-        lines += [f"{seq}  {what:<{width}}  {text}" for seq, what, text in rows]
-        if len(self.pieces) > ROWS:
-            lines.append(f"          and {len(self.pieces) - ROWS} more pieces")
+        for seq, older in _further(self):
+            lines += [f"  what {seq} brought, in run {older.run!r}", *_rows(older)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         return blame_html(self)
+
+
+def _rows(blame: Blame) -> list[str]:
+    rows = [(f"{piece.seq:>8}", said(blame.origin(piece.seq)), shown(piece)) for piece in blame.pieces[:ROWS]]
+    width = max((len(row[1]) for row in rows), default=0)
+    lines = [f"{seq}  {what:<{width}}  {text}" for seq, what, text in rows]
+    if len(blame.pieces) > ROWS:
+        lines.append(f"          and {len(blame.pieces) - ROWS} more pieces")
+    return lines
+
+
+def _further(blame: Blame) -> Iterator[tuple[int, Blame]]:
+    """Follow what was brought from other runs, and from others to them: the event that brought it, who wrote it."""
+    shown, todo = 0, [blame]
+    while todo and shown < ROWS:
+        blame = todo.pop(0)
+        for origin in blame.owners:
+            for older in blame.before(origin.seq):
+                yield origin.seq, older
+                todo.append(older)
+                shown += len(older)
+                if shown >= ROWS:
+                    return
 
 
 def blame(
@@ -159,12 +178,6 @@ def step_of(origin: Origin) -> str:
     return " ".join(f"{name} {number}" for name, number in names if number is not None)
 
 
-def gone_on(note: str) -> tuple[str, str, str] | None:
-    """Return store, run and seq a value was brought from by the note of its origin; None if it was not brought."""
-    brought = _BROUGHT.match(note)
-    return None if brought is None else (brought[2], brought[1], brought[3])
-
-
 def blame_html(blame: Blame) -> str:
     """Return the value with each piece in its owner's colour, and a table of the owners. Needs nothing else."""
     owners = {origin.seq: number for number, origin in enumerate(blame.owners)}
@@ -184,6 +197,12 @@ def blame_html(blame: Blame) -> str:
         f"<td>{html.escape(said(blame.origin(seq)))}</td></tr>"
         for seq, number in owners.items()
     )
+    for seq, older in _further(blame):
+        rows += f"<tr><td></td><td>what {seq} brought, in run {escaped(repr(older.run))}</td></tr>" + "".join(
+            f'<tr><td style="text-align:right">{piece.seq}</td>'
+            f"<td>{html.escape(said(older.origin(piece.seq)))}: {escaped(shown(piece))}</td></tr>"
+            for piece in older.pieces[:ROWS]
+        )
     title = html.escape(f"{blame.variable}{blame.pointer} at seq {blame.seq} of run {blame.run}")
     return (
         f'<div style="font-family:sans-serif"><b>{title}</b>'

@@ -7,6 +7,7 @@ here guesses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,10 @@ from eventcore.history.state import State
 
 LOOK_BACK = 20_000
 """How many events before the one that wrote are searched for the call that gave the words."""
+
+
+_BROUGHT = re.compile(r"from run '([^']*)' of (.*) at seq (\d+)$")
+"""The note of a value that came from another run: its name, the store it is in, the seq."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -114,6 +119,12 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 UNKNOWN = Origin(0, 0, "", "older than the oldest event that was kept")
+
+
+def gone_on(note: str) -> tuple[str, str, str] | None:
+    """Return store, run and seq a value was brought from by the note of its origin; None if it was not brought."""
+    brought = _BROUGHT.match(note)
+    return None if brought is None else (brought[2], brought[1], brought[3])
 
 
 class Origins:

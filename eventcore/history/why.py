@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eventcore.errors import NotFound
+from eventcore.errors import InvalidValue, NotFound
 from eventcore.history import events as e
 from eventcore.history.costs import Spending
 from eventcore.history.declarations import declarations, path_then
-from eventcore.history.origins import Evidence, Origin, Origins
+from eventcore.history.origins import Evidence, Origin, Origins, gone_on
 from eventcore.history.patches import plain
 from eventcore.history.population import BOOKKEEPING, candidate_fields, candidate_key
 from eventcore.history.positions import tagged
@@ -136,6 +136,8 @@ class VariableStory(msgspec.Struct, frozen=True):
         lineage: From the first value to the winner, along first parents.
         demos: The examples in it.
         rejected: What else was evaluated, best first.
+        before: Where the value came from when it was brought from another run of the store: that run's name, and how
+            it came to it there; else None.
     """
 
     path: str
@@ -143,6 +145,7 @@ class VariableStory(msgspec.Struct, frozen=True):
     lineage: list[Step]
     demos: list[Demo]
     rejected: list[Step]
+    before: tuple[str, VariableStory] | None = None
 
     def __repr__(self) -> str:
         score = self.winner.validation if self.winner.validation.count else self.winner.score
@@ -363,12 +366,25 @@ def _story(run: RunReader, seq: int, path: str, follower: _Follower, origins: Or
         line.append(line[-1].parents[0])
     rejected = [other for other in follower.known.values() if other.scored and other not in line]
     rejected.sort(key=lambda other: -(other.validation.mean or other.score.mean or 0.0))
+    steps = [_step(candidate, origins, evidence=True) for candidate in reversed(line)]
     return VariableStory(
-        path, winner,
-        [_step(candidate, origins, evidence=True) for candidate in reversed(line)],
+        path, winner, steps,
         _demos(run, seq, path, winner, line),
         [_step(candidate, origins, evidence=False) for candidate in rejected],
+        _before(run, path, steps[0].origin),
     )  # fmt: skip
+
+
+def _before(run: RunReader, path: str, first: Origin) -> tuple[str, VariableStory] | None:
+    """Go on in the run a value was brought from, if it is in this store."""
+    place = gone_on(first.note)
+    if place is None or place[0] != run.store.url or place[1] not in run.store:
+        return None
+    try:
+        (story,) = why(run.store[place[1]], path, int(place[2])).variables
+    except (NotFound, InvalidValue):  # it was moved, renamed or deleted since
+        return None
+    return place[1], story
 
 
 def _step(candidate: Candidate, origins: Origins, evidence: bool) -> Step:

@@ -42,11 +42,12 @@ def _story_lines(story: VariableStory) -> Iterator[str]:
     yield f"  {_results(story.winner)}" + (f" ({story.winner.reason})" if story.winner.reason else "")
     yield from (f"  {name} = {_value(item)}" for name, item in story.winner.fields.items())
     yield "  lineage"
-    for step in story.lineage:
-        yield f"    {step.origin.seq:>7}  {said(step.origin)}: {_results(step.candidate)}"
-        yield from (f"             {line}" for line in _behind(step.evidence, step.origin.sources))
-        if step is not story.lineage[0]:
-            yield from (f"             {line}" for line in _changes(step))
+    for run, older in _before(story):
+        yield f"    in run {run!r}"
+        yield from _lineage_lines(older)
+    if story.before is not None:
+        yield "    then"
+    yield from _lineage_lines(story)
     if story.demos:
         yield "  examples"
         yield from (f"    {_demo(demo)}" for demo in story.demos)
@@ -56,6 +57,23 @@ def _story_lines(story: VariableStory) -> Iterator[str]:
         yield from (f"             {line}" for line in _changes(step))
     if len(story.rejected) > REJECTED:
         yield f"    and {len(story.rejected) - REJECTED} more"
+
+
+def _lineage_lines(story: VariableStory) -> Iterator[str]:
+    for step in story.lineage:
+        yield f"    {step.origin.seq:>7}  {said(step.origin)}: {_results(step.candidate)}"
+        yield from (f"             {line}" for line in _behind(step.evidence, step.origin.sources))
+        if step is not story.lineage[0]:
+            yield from (f"             {line}" for line in _changes(step))
+
+
+def _before(story: VariableStory) -> list[tuple[str, VariableStory]]:
+    """Return the runs a value came through and how it came to it there, the oldest first."""
+    found: list[tuple[str, VariableStory]] = []
+    while story.before is not None:
+        found.insert(0, story.before)
+        story = story.before[1]
+    return found
 
 
 def _score(score: Score, what: str) -> str:
@@ -183,15 +201,23 @@ def _story_html(story: VariableStory) -> str:
     fields = "".join(
         f"<dt>{escaped(name)}</dt><dd><pre>{_whole(item)}</pre></dd>" for name, item in winner.fields.items()
     )
-    line = "".join(_step_html(step, at == 0) for at, step in enumerate(story.lineage))
+    line = _lineage_html(story)
+    older = "".join(
+        f"<h3>Lineage in run {escaped(repr(run))}</h3><ol>{_lineage_html(before)}</ol>"
+        for run, before in _before(story)
+    )
     demos = "".join(f"<li>{escaped(_demo(demo))}</li>" for demo in story.demos)
     tried = "".join(_step_html(step, False) for step in story.rejected)
     return (
         f"<h2>{escaped(story.path)}</h2><p>{escaped(_results(winner))}{reason}</p><dl>{fields}</dl>"
-        f"<h3>Lineage</h3><ol>{line}</ol>"
+        f"{older}<h3>Lineage</h3><ol>{line}</ol>"
         + (f"<h3>Examples</h3><ol>{demos}</ol>" if demos else "")
         + f"<h3>Tried and rejected</h3>{f'<ul>{tried}</ul>' if tried else '<p>nothing</p>'}"
     )
+
+
+def _lineage_html(story: VariableStory) -> str:
+    return "".join(_step_html(step, at == 0) for at, step in enumerate(story.lineage))
 
 
 def _step_html(step: Step, first: bool) -> str:

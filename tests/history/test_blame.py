@@ -420,6 +420,33 @@ def test_what_was_brought_from_another_run_of_the_store_is_followed_there(url: s
 # --- bad input ---------------------------------------------------------------------------------
 
 
+def test_a_fork_made_in_python_goes_on_through_its_parent_and_shows_it(run: Run) -> None:
+    prompt = ec.Variable(data_model=Prompt, name="prompt")
+    prompt.update({"text": "AAA bbb"})
+    written = run.head
+    with run.fork("f1", at=run.head) as fork:
+        prompt.update({"text": "AAA bbb <ccc>"})
+        first = fork.head
+        with fork.fork("f2", at=fork.head) as second:
+            prompt.update({"text": "AAA bbb <ccc> ddd"})
+    blame = second.blame("prompt", "/text")
+    shown, page = repr(blame), blame._repr_html_()
+    for text in (shown, page.replace("&#x27;", "'")):
+        assert "in run 'f1'" in text and "in run 'main'" in text
+    rows = [line.split()[0] for line in shown.splitlines() if line.split()[0].isdecimal()]
+    assert str(written) in rows and str(first) in rows
+    assert "<ccc>" not in page and "&lt;ccc&gt;" in page
+    why = second.why("prompt")
+    (story,) = why.variables
+    assert story.before is not None and story.before[0] == "f1"
+    assert story.before[1].before is not None and story.before[1].before[0] == "main"
+    assert [step.origin.seq for step in story.before[1].before[1].lineage][-1] == written
+    lines = repr(why).splitlines()
+    at = [lines.index(line) for line in ("    in run 'main'", "    in run 'f1'", "    then")]
+    assert at == sorted(at) and any(line.lstrip().startswith(f"{written}  ") for line in lines[at[0] : at[1]])
+    assert "Lineage in run &#x27;main&#x27;" in why._repr_html_()
+
+
 def test_input_that_makes_no_sense_is_refused_in_words(run: Run) -> None:
     voice(notes=["a"])
     with pytest.raises(NotFound, match="did you mean voice"):
