@@ -5,25 +5,33 @@ Finding out is `Run.blame`'s work; here it is only put into lines.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from eventcore.cli.output import Clock, coloured, count, full, paint, print_json, printable, short
-from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
+from eventcore.cli.output import (
+    Clock,
+    coloured,
+    count,
+    full,
+    paint,
+    print_json,
+    printable,
+    short,
+    write_page,
+)
+from eventcore.cli.stores import force_option, json_option, reading, subject
 from eventcore.errors import InvalidValue
 
 if TYPE_CHECKING:
     from eventcore.history.blame import Piece
     from eventcore.history.blame_view import Blame
     from eventcore.history.origins import Call, Evidence, Origin
-    from eventcore.history.run import Run
-    from eventcore.history.store import Store
 
 CHAINS = 8
 """Owners whose chain is printed without `--all`."""
@@ -41,7 +49,7 @@ MESSAGE = 100
 @click.option(
     "--all", "everything", is_flag=True, help="Print every chain, and requests and answers in full."
 )
-@click.option("--html", "page", metavar="FILE", help="Write a page to this file instead.")
+@click.option("--html", "page", metavar="FILE", help="Write a page to this file, not to the terminal.")
 @force_option
 @json_option
 def blame(
@@ -63,7 +71,7 @@ def blame(
     state_generator/instructions.
     """
     with reading(store, force) as opened:
-        run, variable, pointer = _subject(opened, places)
+        run, variable, pointer = subject(opened, places, "blame")
         if span is not None and text is not None:
             raise click.UsageError("--span and --text both say which words: leave one out")
         found = run.blame(variable, pointer, _span(span) if span is not None else text, at)
@@ -71,39 +79,14 @@ def blame(
             from eventcore.history.blame_view import blame_html
 
             write_page(page, f"Blame of {found.variable}{found.pointer}", blame_html(found))
+        if as_json:
+            print_json(_document(found) | ({} if page is None else {"page": os.path.abspath(page)}))
+        elif page is not None:
             click.echo(f"wrote {page}")
-        elif as_json:
-            print_json(_document(found))
         else:
             for line in _lines(found, everything, coloured()):
                 click.echo(line)
     return 0
-
-
-def write_page(path: str, title: str, body: str) -> None:
-    """Write one self-contained page: no script, no style sheet and no picture from anywhere else."""
-    import html
-
-    head = f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    Path(path).write_text(
-        f'{head}\n<body style="margin:2em;max-width:70em">{body}</body>\n', encoding="utf-8"
-    )
-
-
-def _subject(store: Store, places: tuple[str, ...]) -> tuple[Run, str, str]:
-    """Tell `VARIABLE /POINTER` from `RUN VARIABLE /POINTER`: a pointer begins with a slash or is empty.
-
-    Without one the variable and the place in it may be written as one.
-    """
-    names, pointer = list(places), None
-    if len(names) > 1 and (names[-1] == "" or names[-1].startswith("/")):
-        pointer = names.pop()
-    if len(names) not in (1, 2):
-        raise click.UsageError("blame takes STORE [RUN] VARIABLE [/POINTER]")
-    run, place = chosen_run(store, names[0] if len(names) == 2 else None), names[-1]
-    if pointer is None:
-        place, pointer = split_place(run.state.names(), place)
-    return run, place, pointer
 
 
 def _span(text: str) -> tuple[int, int]:

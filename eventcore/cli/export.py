@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventcore.cli.output import count, print_json, printable
+from eventcore.cli.output import count, into_file, print_json, printable
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def export(
         if target == STDOUT:
             _to_stdout(chosen, start, stop)
             return 0
-        rows = chosen.export(target, form, 1 if start is None else start, stop)
+        with into_file(target):
+            rows = chosen.export(target, form, 1 if start is None else start, stop)
         path = os.path.abspath(target)
         if as_json:
             print_json({"run": chosen.name, "path": path, "format": form, "events": rows})

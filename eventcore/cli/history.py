@@ -13,7 +13,7 @@ import click
 from eventcore.cli.diff import words_text
 from eventcore.cli.output import Clock, coloured, full, json_line, paint, printable, short, write_bytes
 from eventcore.cli.program import NO
-from eventcore.cli.stores import chosen_run, force_option, json_option, reading, split_place
+from eventcore.cli.stores import force_option, json_option, reading, subject
 from eventcore.history.findings import DELETED
 from eventcore.history.timetravel import astray, word_diff
 
@@ -39,16 +39,8 @@ def history(
     are any the rollout and the line of the program that did it. With --json, one object per line: `before` is missing
     where there was nothing before, `after` where the place was deleted. Exit code 1 when it never held anything.
     """
-    names, pointer = list(places), None
-    if len(names) > 1 and (names[-1] == "" or names[-1].startswith("/")):
-        pointer = names.pop()
-    if len(names) not in (1, 2):
-        raise click.UsageError("history takes STORE [RUN] VARIABLE [/POINTER]")
     with reading(store, force) as opened:
-        run = chosen_run(opened, names[0] if len(names) == 2 else None)
-        path = names[-1]
-        if pointer is None:
-            path, pointer = split_place(run.state.names(), path)
+        run, path, pointer = subject(opened, places, "history")
         found = run.history(path, pointer, 1 if start is None else start)
         line = _Line(whole)
         seen = False

@@ -5,6 +5,7 @@ A label is an event: setting one opens the run for writing and appends it. Every
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ import msgspec
 
 from eventcore.cli.output import Clock, print_json, print_table, printable
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
+from eventcore.errors import NotFound, StoreBusy
 
 if TYPE_CHECKING:
     from eventcore.history.run import Run
@@ -43,7 +45,7 @@ def label(
     if name is not None and not moved:
         return _set(store, run, name, position, force, as_json)
     with reading(store, force) as opened:
-        chosen = chosen_run(opened, run)
+        chosen = _chosen(opened, run, name, position)
         found = chosen.labels(name)
         newest = {move.label: move for move in found}
         listed = found if moved else sorted(newest.values(), key=lambda move: move.position)
@@ -66,7 +68,7 @@ def _set(
     from eventcore.history.store import open
 
     with reading(url, force) as store:
-        chosen = chosen_run(store, run)
+        chosen = _chosen(store, run, name, position)
         run = chosen.name
         check_label(name)
         place = chosen.head if position is None else chosen.seq(position)
@@ -81,6 +83,24 @@ def _set(
     return 0
 
 
+def _chosen(store: Store, run: str | None, name: str | None, position: str | None) -> Run:
+    """Return the run that is named; where a label stands in its place, say how to set that.
+
+    It is not set: the name may as well be a mistyped run's.
+    """
+    if run is not None and position is None and run not in store and len(store) == 1:
+        only = store.runs()[0]
+        words = ["label", store.url, only, run, *([] if name is None else [name])]
+        raise NotFound(
+            f"cannot find run {run!r}; the only one is {only!r}: to set a label, write "
+            f"eventcore {printable(shlex.join(words))}"
+        )
+    return chosen_run(store, run)
+
+
 def reopened(store: Store, name: str) -> Run:
     """Open a run nobody writes, to append to it by hand."""
-    return store.reopen(name)
+    try:
+        return store.reopen(name)
+    except StoreBusy as error:
+        raise StoreBusy(f"{error}; the process that writes it can set a label with run.label(...)") from error

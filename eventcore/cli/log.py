@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventcore.cli.event_text import EventText, event_json
-from eventcore.cli.output import coloured, json_line, write_bytes
+from eventcore.cli.output import coloured, json_line, printable, write_bytes
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading, run_argument, store_argument
 from eventcore.errors import InvalidValue
 from eventcore.history import events as e
@@ -92,7 +92,9 @@ def log(
             events = selection.following()
         else:
             events = selection.backwards() if reverse else selection.forwards()
-        _print(events, selection.names, as_json, flush_from=head if follow else None)
+        printed = _print(events, selection.names, as_json, flush_from=head if follow else None)
+        if not printed and head and not follow:
+            click.echo(f"eventcore: {wanted.nothing(first, to)}", err=True)
     return 0
 
 
@@ -174,6 +176,7 @@ class Wanted:
         self, run: Run, kinds: set[str], rollout: str | None, epoch: int | None, text: str | None
     ) -> None:
         self.names = Names()
+        self._run = run.name
         self._kinds, self._rollout = kinds, rollout
         self._epoch = None if epoch is None else Epoch(run, epoch)
         self._text = None if text is None else _folded(text)
@@ -187,6 +190,15 @@ class Wanted:
         if self._rollout is not None and event.rollout != self._rollout:
             return False
         return self._text is None or self._text in self._said(event)
+
+    def nothing(self, first: int, last: int) -> str:
+        """Say that no event from one seq to another is asked for, and why where that is known."""
+        where = f"run {printable(repr(self._run))}"
+        if self._epoch is not None and not self._epoch.began:
+            return f"no event of {where} matches: epoch {self._epoch.number} never began in it"
+        return (
+            f"no event of {where} matches; looked at {f'seq {first} to {last}' if first <= last else 'none'}"
+        )
 
     def _said(self, event: e.Event) -> bytes:
         """Everything an event says: its values, the place, the rollout and the line of code."""
@@ -202,10 +214,14 @@ def _folded(text: str) -> bytes:
 
 
 class Epoch:
-    """The stretches of a run that belong to one epoch, of every training in it."""
+    """The stretches of a run that belong to one epoch, of every training in it.
+
+    Attributes:
+        number: Number of the epoch.
+    """
 
     def __init__(self, run: Run, epoch: int) -> None:
-        self._epoch = epoch
+        self.number = epoch
         self._inside = False
         self._stretches: list[tuple[int, int]] = []
         reader = run.reader()
@@ -221,10 +237,15 @@ class Epoch:
         if self._inside:
             self._stretches.append((began, self._known))
 
+    @property
+    def began(self) -> bool:
+        """Whether the run has the epoch."""
+        return bool(self._stretches)
+
     def _after(self, event: e.Event) -> bool:
         """Whether what comes after an event is in the epoch."""
         if isinstance(event, e.EpochBegan):
-            return event.epoch == self._epoch
+            return event.epoch == self.number
         return self._inside and not isinstance(event, (e.EpochEnded, e.TrainEnded))
 
     def has(self, seq: int, event: e.Event) -> bool:
@@ -265,8 +286,8 @@ def _kinds(wanted: tuple[str, ...]) -> set[str]:
 
 def _print(
     events: Iterator[tuple[int, e.Event]], names: Names, json_lines: bool, flush_from: int | None
-) -> None:
-    """Print events; the first at once, and from `flush_from` on each as it comes."""
+) -> bool:
+    """Print events, the first at once, and from `flush_from` on each as it comes; return whether there was any."""
     text = EventText(names, coloured())
     first = True
     for seq, event in events:
@@ -277,3 +298,4 @@ def _print(
         if first or (flush_from is not None and seq >= flush_from):
             sys.stdout.flush()
             first = False
+    return not first

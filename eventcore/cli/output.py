@@ -11,11 +11,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+
+from eventcore.errors import InvalidValue, StorageError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _encoder = msgspec.json.Encoder()
@@ -58,6 +62,41 @@ def json_line(value: Any) -> bytes:
 def write_bytes(data: bytes) -> None:
     """Write bytes to stdout, buffered. JSON is UTF-8 whatever the terminal's encoding."""
     sys.stdout.buffer.write(data)
+
+
+@contextmanager
+def into_file(path: str) -> Generator[None]:
+    """Refuse a path that no file can be written at as bad input, named as the user gave it.
+
+    Raises:
+        InvalidValue: There is no such folder, no leave to write there, or the like.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.filename is None:  # a full disk, a reader that left: the path is not what is wrong
+            raise
+        why = error.strerror or type(error).__name__
+        raise InvalidValue(
+            f"cannot write {path!r}: {why}; pass the path of a file in a folder that is there"
+        ) from error
+
+
+def write_page(path: str, title: str, body: str) -> None:
+    """Write one self-contained page: no script, no style sheet and no picture from anywhere else.
+
+    Raises:
+        InvalidValue: No file can be written at the path.
+    """
+    import html
+
+    head = f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    with into_file(path):
+        Path(path).write_text(
+            f'{head}\n<body style="margin:2em;max-width:70em">{body}</body>\n', encoding="utf-8"
+        )
 
 
 def printable(text: str) -> str:
@@ -122,6 +161,7 @@ def print_table(
     *,
     plain_header: bool = True,
     colours: Sequence[str | None] = (),
+    spare: Sequence[int] = (),
 ) -> None:
     """Print a table: drawn by rich on a terminal, and in a pipe plain columns that other programs can cut.
 
@@ -131,6 +171,7 @@ def print_table(
         right: Columns that are set to the right.
         plain_header: Whether the names stand above the plain columns, too.
         colours: A colour of each row on a terminal; none for all of them.
+        spare: Columns that are left out on a terminal too narrow for all, the first of these first.
     """
     if not rows and not plain_header:
         return
@@ -142,12 +183,32 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    shown = _fitting(header, rows, console.width, spare)
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for at, name in enumerate(header):
-        table.add_column(name, justify="right" if at in right else "left", overflow="fold")
-    for at, row in enumerate(rows):
-        table.add_row(*(Text(cell) for cell in row), style=colours[at] if colours else None)
-    Console(highlight=False).print(table)
+    for at in shown:
+        table.add_column(header[at], justify="right" if at in right else "left", overflow="fold")
+    for number, row in enumerate(rows):
+        table.add_row(*(Text(row[at]) for at in shown), style=colours[number] if colours else None)
+    console.print(table)
+    left_out = [name for at, name in enumerate(header) if at not in shown]
+    if left_out:
+        click.echo(paint(f"left out here: {', '.join(left_out)}; see --json", "dim", True), err=True)
+
+
+def _fitting(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Sequence[int]
+) -> list[int]:
+    """Return the columns to show in a width: all, or all but as many of the spare ones as it takes."""
+    from rich.cells import cell_len
+
+    needed = [2 + max(cell_len(row[at]) for row in [header, *rows]) for at in range(len(header))]
+    left_out: list[int] = []
+    for at in spare:
+        if sum(needed) - sum(needed[gone] for gone in left_out) - 2 <= width:
+            break
+        left_out.append(at)
+    return [at for at in range(len(header)) if at not in left_out]
 
 
 def count(number: int, word: str) -> str:

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("history", "Print every change of a variable, or of one place in it."),
     "diff": ("diff", "Print what differs between two seqs, of one run or of two."),
     "blame": ("blame", "Print which event put every word where it is, and what led to it."),
+    "cost": ("cost", "Print what the calls of a run cost, as a whole or split."),
     "why": ("why", "Print how a run came to what it has: lineage, scores, cost, what was rejected."),
     "bisect": ("bisect", "Find the event at which a command's answer turned."),
     "fork": ("fork", "Start a run that shares another's events, and pay only for what changes."),

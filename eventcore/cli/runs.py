@@ -39,7 +39,7 @@ def runs(store: str | None, with_size: bool, force: bool, as_json: bool) -> int:
         if as_json:
             print_json({"store": opened.url, "runs": found})
             return 0
-    print_table(_HEADER, [_row(facts) for facts in found], right=frozenset({2, 5}))
+    print_table(_HEADER, [_row(facts) for facts in found], right=frozenset({2, 5}), spare=(5, 3, 4, 1))
     return 0
 
 

@@ -92,3 +92,38 @@ def split_place(paths: list[str], place: str) -> tuple[str, str]:
             return place[:at], place[at:]
         at = place.rfind("/", 0, at)
     return place, ""
+
+
+def subject(store: Store, places: tuple[str, ...], command: str) -> tuple[Run, str, str]:
+    """Tell `VARIABLE /POINTER` from `RUN VARIABLE /POINTER`: a pointer begins with a slash or is empty.
+
+    Without a pointer the variable and the place in it may be written as one.
+
+    Args:
+        store: Where the run is.
+        places: The arguments behind the store.
+        command: Name of the command, for what is said of arguments that are too many or too few.
+    """
+    names, pointer = list(places), None
+    if len(names) > 1 and (names[-1] == "" or names[-1].startswith("/")):
+        pointer = names.pop()
+    if len(names) not in (1, 2):
+        raise click.UsageError(f"{command} takes STORE [RUN] VARIABLE [/POINTER]")
+    place = names[-1]
+    if len(names) == 1 and place in store and not _in_only_run(store, place):
+        known = ", ".join(store[place].state.names()[:10]) or "none"
+        raise click.UsageError(
+            f"{command} takes STORE [RUN] VARIABLE [/POINTER]: {place!r} is a run, VARIABLE is missing; it has: {known}"
+        )
+    run = chosen_run(store, names[0] if len(names) == 2 else None)
+    if pointer is None:
+        place, pointer = split_place(run.state.names(), place)
+    return run, place, pointer
+
+
+def _in_only_run(store: Store, place: str) -> bool:
+    """Whether a place stands for a variable although no run is named: there is one run, and it has it."""
+    if len(store) != 1:
+        return False
+    paths = chosen_run(store, None).state.names()
+    return split_place(paths, place)[0] in {*paths, *(path.rsplit("/", 1)[-1] for path in paths)}

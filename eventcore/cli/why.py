@@ -5,13 +5,13 @@ Finding out is `Run.why`'s work; here it is only printed, or written as a page.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from eventcore.cli.blame import write_page
-from eventcore.cli.output import print_json
+from eventcore.cli.output import print_json, write_page
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("store")
 @click.argument("places", nargs=-1, metavar="[RUN] [VARIABLE]")
 @click.option("--at", metavar="SEQ", help="As of this seq, label, epoch or time. Default: the head.")
-@click.option("--html", "page", metavar="FILE", help="Write one self-contained page to this file instead.")
+@click.option("--html", "page", metavar="FILE", help="Write one self-contained page to this file.")
 @force_option
 @json_option
 def why(
@@ -46,9 +46,10 @@ def why(
             from eventcore.history.why_page import why_html
 
             write_page(page, f"Why: run {found.run}", why_html(found))
+        if as_json:
+            print_json(_document(found) | ({} if page is None else {"page": os.path.abspath(page)}))
+        elif page is not None:
             click.echo(f"wrote {page}")
-        elif as_json:
-            print_json(_document(found))
         else:
             click.echo(repr(found))
     return 0

@@ -72,6 +72,7 @@ def export(
 
     Raises:
         InvalidValue: A suffix or format that is not known.
+        OSError: No file can be written there.
         Unavailable: pyarrow, which writes Parquet, is not installed.
     """
     target = Path(path)
@@ -95,7 +96,10 @@ def _appearing(target: Path) -> Generator[BinaryIO]:
         with open(target, "wb") as file:
             yield file
         return
-    handle, made = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    try:
+        handle, made = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:  # it names a file the caller knows nothing of
+        raise OSError(error.errno, error.strerror, str(target)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

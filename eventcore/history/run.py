@@ -182,6 +182,10 @@ class Run(RecordingRun):
     ) -> Run:
         """Start a run that shares this one's events up to a seq and never writes into this one.
 
+        Variables of this process keep their present values in its block: the first use of one, reading included,
+        declares that value in the fork. What they held at `at` is in `fork.at(at)`; `fork.program()` is the program
+        with those values.
+
         Args:
             name: Name of the new run; None for `<name>-fork`, numbered when taken.
             at: Seq to fork at; None for the head.

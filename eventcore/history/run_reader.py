@@ -256,6 +256,7 @@ class RunReader(ABC):
 
         Raises:
             InvalidValue: A suffix or format that is not known, or a seq that is not there.
+            OSError: No file can be written there.
             Unavailable: pyarrow is not installed.
         """
         from eventcore.history.exporting import export

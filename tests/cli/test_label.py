@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import eventcore as ec
-from tests.cli.stores import call, call_json, make_store
+from tests.cli.stores import call, call_json, make_store, spawn
 
 
 @pytest.fixture
@@ -91,3 +91,26 @@ def test_tables_have_names_above_their_columns_on_a_terminal_only(
     for words, before, name in zip(commands, plain, ("POSITION", "PLACE", "SUBJECT"), strict=True):
         assert name not in before
         assert name in call(*words).stdout
+
+
+def test_a_label_in_place_of_the_only_run_is_not_set_but_answered_with_the_command_that_does(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "one.lmdb"
+    with ec.open(path) as store, store.run("main") as run:
+        run.flush()
+    for words in (["best"], ["best", "1"]):
+        result = call("label", path, *words)
+        assert result.exit_code == 2 and "cannot find run 'best'; the only one is 'main'" in result.stderr
+        assert result.stderr.rstrip().endswith(f"{path} main {' '.join(words)}")
+    with ec.open(path, read_only=True) as store:
+        assert store["main"].state.labels == {}
+
+
+def test_a_run_that_another_process_writes_is_labelled_there(tmp_path: Path) -> None:
+    path = tmp_path / "busy.lmdb"
+    with ec.open(path) as store, store.run("main") as run:
+        run.flush()
+        result = spawn("label", path, "main", "best")
+        assert result.returncode == 3
+        assert "the process that writes it can set a label with run.label(...)" in result.stderr

@@ -142,7 +142,8 @@ def test_bytes_that_are_no_text_find_nothing(store: Path) -> None:
         check=False,
         timeout=60,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.startswith(b"eventcore: no event of run 'main' matches")
 
 
 def test_until_does_not_go_with_follow(store: Path) -> None:
@@ -174,3 +175,20 @@ def test_following_knows_epochs_that_begin_later(tmp_path: Path) -> None:
             seen = [json.loads(process.stdout.readline())["seq"] for _ in range(4)]
             process.terminate()
     assert [seq - first for seq in seen] == [1, 2, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--epoch", "7"], "epoch 7 never began in it"),
+        (["--rollout", "zz"], "looked at seq 1 to "),
+        (["--since", "2200-01-01"], "looked at none"),
+    ],
+)
+def test_filters_that_nothing_passes_are_told_of_on_stderr(
+    store: Path, options: list[str], said: str
+) -> None:
+    for more in ([], ["--reverse"], ["--json"]):
+        result = call("log", store, *options, *more)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr.startswith("eventcore: no event of run 'main' matches") and said in result.stderr

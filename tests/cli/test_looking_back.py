@@ -197,8 +197,13 @@ def test_export_wants_one_form_and_a_place_that_suits_it(store: Path, more: list
 
 
 def test_export_into_a_folder_that_is_not_there_is_an_error_of_one_line(store: Path, tmp_path: Path) -> None:
-    result = call("export", store, "main", "--jsonl", tmp_path / "nowhere" / "events.jsonl")
-    assert result.exit_code == 3 and len(result.stderr.splitlines()) == 1
+    for form in ("--jsonl", "--parquet"):
+        path = tmp_path / "nowhere" / "events"
+        result = call("export", store, "main", form, path)
+        assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+        assert f"cannot write '{path}': No such file or directory" in result.stderr
+    folder = call("export", store, "main", "--jsonl", tmp_path)
+    assert folder.exit_code == 2 and f"cannot write '{tmp_path}': Is a directory" in folder.stderr
 
 
 # --- pipes, and logs from the future ----------------------------------------------------------------
@@ -257,3 +262,10 @@ def test_a_deleted_place_is_told_from_null_in_lines_and_in_json(tmp_path: Path) 
     found = [json.loads(line) for line in call("history", path, "v/d/x", "--json").stdout.splitlines()]
     sides = [{side: change[side] for side in ("before", "after") if side in change} for change in found]
     assert sides == [{"after": None}, {"before": None}, {"after": 5}]
+
+
+@pytest.mark.parametrize("name", ["blame", "history"])
+def test_a_run_where_the_variable_is_missing_is_said_to_be_one(store: Path, name: str) -> None:
+    result = call(name, store, "main")
+    assert result.exit_code == 2
+    assert "'main' is a run, VARIABLE is missing; it has: voice" in result.stderr

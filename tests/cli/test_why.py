@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import eventcore as ec
 from tests.cli.stores import call, call_json, make_store
 
@@ -60,3 +62,16 @@ def test_the_story_of_one_variable_shows_itself_on_one_line(trained: Path) -> No
         shown = repr(store["hints"].why().variables[0])
     assert shown.startswith("VariableStory('") and "\n" not in shown and len(shown) < 300
     assert "reward " in shown and "in its lineage" in shown
+
+
+@pytest.mark.parametrize("words", [["why"], ["blame", "hints_hinted"]], ids=lambda words: words[0])
+def test_a_page_is_written_besides_what_is_printed_as_json(
+    trained: Path, tmp_path: Path, words: list[str]
+) -> None:
+    page = tmp_path / "page.html"
+    found = call_json(words[0], trained, *words[1:], "--html", page)
+    assert found.pop("page") == str(page) and page.read_text().startswith("<!doctype html>")
+    assert found == call_json(words[0], trained, *words[1:])
+    nowhere = tmp_path / "nowhere" / "page.html"
+    refused = call(words[0], trained, *words[1:], "--html", nowhere)
+    assert refused.exit_code == 2 and f"cannot write '{nowhere}': No such file" in refused.stderr
