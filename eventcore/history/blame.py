@@ -327,7 +327,7 @@ class _Walk:
             elif isinstance(node, Earlier):
                 self.ask(node.seq, _Question(node.path, wanted, copies))
             elif isinstance(node, Written):
-                if isinstance(node.value, str) and words(node.value):
+                if node.explained or (isinstance(node.value, str) and words(node.value)):
                     todo += _sources_of_words(node, wanted, copies)
                 else:
                     todo += _source_of_value(node, wanted, copies)
@@ -378,8 +378,9 @@ def _source_of_value(node: Written, wanted: dict[int, _Slot], copies: tuple[int,
 
 def _sources_of_words(node: Written, wanted: dict[int, _Slot], copies: tuple[int, ...]) -> Iterator[_Todo]:
     """Tell the words the event wrote from those that were there: in what it replaced, or in a part of that."""
-    mine = words(node.value)
-    found = _explained(node, mine)
+    if node.explained is None:
+        node.explained = (mine := words(node.value)), _explained(node, mine)
+    mine, found = node.explained
     older: dict[int, tuple[Any, dict[int, _Slot]]] = {}
     written: dict[int, _Slot] = {}
     for at, slot in wanted.items():

@@ -26,15 +26,17 @@ class Written:
         seq: The event.
         sources: What it is compared with, in order: what stood there before, what it was made of.
         pool: Words of a larger whole it was part of when that was replaced, or None.
+        explained: Its words and where they were before, once somebody has asked: of copies it is asked repeatedly.
     """
 
-    __slots__ = ("pool", "seq", "sources", "value")
+    __slots__ = ("explained", "pool", "seq", "sources", "value")
 
     def __init__(self, value: Any, seq: int, sources: tuple[Any, ...] = (), pool: Pool | None = None) -> None:
         self.value = value
         self.seq = seq
         self.sources = sources
         self.pool = pool
+        self.explained: tuple[list[str], dict[int, tuple[Any, int]]] | None = None
 
 
 class Copied:
