@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventcore.cli.diff import words_text
+from eventcore.cli.diff import line_of, words_text
 from eventcore.cli.output import Clock, coloured, full, json_line, paint, printable, short, write_bytes
 from eventcore.cli.program import NO
 from eventcore.cli.stores import force_option, json_option, reading, subject
-from eventcore.history.findings import DELETED
-from eventcore.history.timetravel import astray, word_diff
+from eventcore.history.findings import DELETED, PLACES
+from eventcore.history.timetravel import astray, value_differences, word_diff
 
 if TYPE_CHECKING:
     from eventcore.history.run import Run
-    from eventcore.history.timetravel import Change
+    from eventcore.history.timetravel import Change, Difference
 
 
 @click.command(short_help="Print every change of a variable, or of one place in it.")
@@ -93,13 +93,16 @@ class _Line:
             return paint(DELETED, "red", self._colour)
         if isinstance(before, str) and isinstance(after, str):
             return words_text(word_diff(before, after), self._whole, self._colour)
-        value = full if self._whole else short
-        if isinstance(before, dict) and isinstance(after, dict):
-            gone = [key for key in before if key not in after]
-            after = {key: item for key, item in after.items() if before.get(key, self) != item}
-            deleted = f"{', '.join(map(full, gone))} {DELETED}"
-            return " ".join([*([value(after)] if after or not gone else []), *([deleted] if gone else [])])
-        return value(after)
+        if change.existed and isinstance(before, (dict, list)) and type(before) is type(after):
+            return self._parts(value_differences(before, after))
+        return (full if self._whole else short)(after)
+
+    def _parts(self, found: list[Difference]) -> str:
+        """Return what changed in a value with parts: place by place."""
+        shown = found if self._whole else found[:PLACES]
+        parts = [line_of(difference, self._whole, self._colour) for difference in shown]
+        more = [f"… and {len(found) - len(shown)} more"] if len(found) > len(shown) else []
+        return "; ".join(parts + more)
 
 
 def _plain(change: Change, variable: str, pointer: str) -> dict[str, Any]:

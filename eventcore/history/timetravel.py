@@ -267,6 +267,8 @@ def variable_known(state: State, variable: str) -> bool:
 
 
 def _compare(path: str, pointer: str, a: Any, b: Any) -> Iterator[Difference]:
+    if a is b:
+        return  # neighbouring changes share what did not change
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys([*a, *b]):
             yield from _compare_place(
