@@ -19,6 +19,7 @@ from eventcore.errors import (
     StorageError,
     StoreBusy,
     StoreReadOnly,
+    WrongType,
 )
 from eventcore.history import events as e
 from eventcore.history import store as stores
@@ -434,7 +435,7 @@ def test_a_fork_is_not_current_until_it_is_entered(url: str) -> None:
 def test_forking_where_there_is_nothing_is_refused(url: str, at: int) -> None:
     store = stores.open(url)
     run = store.run("parent")
-    with pytest.raises((InvalidValue, NotFound), match="parent"):
+    with pytest.raises((InvalidValue, NotFound, WrongType), match="parent"):
         run.fork("child", at=at)
     assert store.runs() == ["parent"]
 
