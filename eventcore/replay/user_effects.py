@@ -76,8 +76,8 @@ def effect(
     return _decorated(function, ignore=(), name=name, paid=paid)
 
 
-def _decorated(function: Callable[..., Any], *, ignore: tuple[str, ...], name: str | None, paid: bool) -> Any:
-    own = _own_name(function)
+def _signature(function: Callable[..., Any], own: str, ignore: tuple[str, ...]) -> inspect.Signature:
+    """Return which arguments a function takes; those to be ignored must be among them."""
     try:
         signature = inspect.signature(function)
     except ValueError as error:
@@ -90,6 +90,12 @@ def _decorated(function: Callable[..., Any], *, ignore: tuple[str, ...], name: s
         raise InvalidValue(
             f"cannot ignore argument {unknown[0]!r} of {own}: it has {', '.join(signature.parameters) or 'none'}"
         )
+    return signature
+
+
+def _decorated(function: Callable[..., Any], *, ignore: tuple[str, ...], name: str | None, paid: bool) -> Any:
+    own = _own_name(function)
+    signature = _signature(function, own, ignore)
     kind = name or own
     if kind in MOMENTS:
         raise InvalidValue(
