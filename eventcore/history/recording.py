@@ -438,7 +438,8 @@ class RecordingRun(RunReader):
         """Set a label, or move it; it stands for its seq wherever a seq is taken.
 
         Args:
-            name: A word that is no number, no time and does not begin with "epoch:" or "-".
+            name: A word that is no number, no time (a date, "15m") and not "head" or "now", does not begin with
+                "epoch:" or "-" and has no "@" in it.
             position: Where it points at: a seq or whatever stands for one; None for the newest event.
 
         Returns:
