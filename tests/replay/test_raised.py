@@ -282,7 +282,7 @@ def test_a_cassette_has_an_error_hold_what_it_held(tmp_path: Path) -> None:
         with (
             ec.open("memory:") as store,
             store.run("r"),
-            ec.testing.cassette(tmp_path / "ask.db"),
+            ec.testing.cassette(tmp_path / "ask.db", mode="once"),
             pytest.raises(RateLimited) as caught,
         ):
             ask()
