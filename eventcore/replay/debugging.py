@@ -1,6 +1,6 @@
 """The debugger in which a replay stops: pdb, at the user's frame, which steps through the user's lines only.
 
-Lines of this library and of Python's own are passed over: they would be in the way at every step. There is no
+Lines of this and of other libraries are passed over: they would be in the way at every step. There is no
 restarting: a replay ends when its debugger is quit.
 """
 
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import pdb
 import sys
-import sysconfig
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from eventcore.history.sources import is_users
 from eventcore.replay.divergence import say
-
-_PYTHONS = sysconfig.get_path("stdlib")
-_INSTALLED = ("site-packages", "dist-packages")
+from eventcore.replay.libraries import is_librarys
 
 
 class Debugger(pdb.Pdb):
@@ -62,6 +59,4 @@ class Debugger(pdb.Pdb):
 
 
 def _is_users(filename: str) -> bool:
-    if filename.startswith(_PYTHONS) and not any(folder in filename for folder in _INSTALLED):
-        return False
-    return is_users(filename)
+    return is_users(filename) and not is_librarys(filename)

@@ -12,6 +12,9 @@ from collections.abc import Container
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from eventcore.history.sources import is_users
+from eventcore.replay.libraries import is_librarys
+
 if TYPE_CHECKING:
     from eventcore.replay.dispatcher import Dispatcher
 
@@ -44,9 +47,18 @@ def busy_threads(besides: Container[int | None] = ()) -> bool:
 
 
 def _is_parked(thread: threading.Thread, frame: FrameType | None) -> bool:
-    """Whether a thread is a pool's that waits for work, one in the background that waits, or has just ended."""
+    """Whether a thread is a pool's that waits for work, a library's own in the background, or has just ended."""
     if frame is None:
         return True
-    if thread.daemon and frame.f_code.co_name == "wait" and frame.f_code.co_filename == threading.__file__:
-        return True  # a progress bar's, a library's: they wait for years
+    if thread.daemon and _is_librarys_own(frame):
+        return True  # a progress bar's, a server's: they wait for years
     return frame.f_code.co_name == "_worker" and frame.f_code.co_filename.endswith("thread.py")
+
+
+def _is_librarys_own(frame: FrameType | None) -> bool:
+    """Whether nothing of what a thread does is the user's."""
+    while frame is not None:
+        if is_users(frame.f_code.co_filename) and not is_librarys(frame.f_code.co_filename):
+            return False
+        frame = frame.f_back
+    return True

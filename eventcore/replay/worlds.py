@@ -13,7 +13,6 @@ import inspect
 import os
 import random
 import sys
-import sysconfig
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import CodeType, FrameType
@@ -23,17 +22,12 @@ import msgspec
 
 from eventcore.history.scope import scope
 from eventcore.history.sources import user_frame
+from eventcore.replay.libraries import is_librarys
 from eventcore.replay.surroundings import change_clock, change_identifiers, change_random
 
 SOURCES = ("clock", "random", "uuid", "hash", "threads")
 """What a world decides, in the order in which they are told."""
 
-_STANDARD = [sysconfig.get_path(place) for place in ("stdlib", "platstdlib")]
-_LIBRARIES = (
-    "<frozen",
-    *{os.path.join(place, "") for folder in _STANDARD for place in (folder, os.path.realpath(folder))},
-)
-_PACKAGES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 _SECRETS = os.path.join(os.path.dirname(random.Random.seed.__code__.co_filename), "secrets.py")
 _PASSING_ON = frozenset({random.Random.seed.__code__.co_filename, _SECRETS})
 _ASYNCIO = os.path.join(os.path.dirname(_SECRETS), "asyncio", "")
@@ -197,8 +191,7 @@ class Entered:
 
 
 def _is_library(frame: FrameType) -> bool:
-    filename = frame.f_code.co_filename
-    return filename.startswith(_LIBRARIES) or any(folder in filename for folder in _PACKAGES)
+    return is_librarys(frame.f_code.co_filename)
 
 
 def _only_passes_on(frame: FrameType) -> bool:

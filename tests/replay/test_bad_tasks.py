@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 import time
@@ -303,6 +304,11 @@ def test_a_librarys_thread_that_waits_in_the_background_does_not_delay_a_diverge
     enough = threading.Event()
     idle = threading.Thread(target=enough.wait, daemon=True)
     idle.start()
+    ours, theirs = socket.socketpair()
+    listening = threading.Thread(
+        target=ours.makefile("rb").readline, daemon=True
+    )  # a server's, between requests
+    listening.start()
 
     async def main(number: int) -> int:
         return await ec.to_thread(double, number)
@@ -317,4 +323,7 @@ def test_a_librarys_thread_that_waits_in_the_background_does_not_delay_a_diverge
         assert time.monotonic() - began < 5
     finally:
         enough.set()
+        theirs.close()
         idle.join()
+        listening.join()
+        ours.close()
