@@ -83,7 +83,7 @@ def shown(difference: Difference, here: str = "replayed") -> list[str]:
 
 def _pair(before: Any, after: Any) -> tuple[str, str]:
     """Two values in short, so that they look different."""
-    one, other = _brief(before), _brief(after)
+    one, other = brief(before), brief(after)
     if one != other:
         return one, other
     texts = [value if isinstance(value, str) else _json(value) for value in (before, after)]
@@ -112,7 +112,8 @@ def _cut(text: str) -> str:
     return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]} … {text[-_SHOWN:]}"
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
+    """A JSON value in one line, long texts cut in the middle."""
     if value is None:
         return "nothing"
     return _elided(_json(value) if not isinstance(value, str) else value, _SHOWN)

@@ -27,7 +27,7 @@ from eventcore.replay.advice import (
     shorter,
     show_users_frames,
 )
-from eventcore.replay.divergence import Divergence, say
+from eventcore.replay.divergence import Divergence, brief, say
 from eventcore.replay.effects import Effect
 from eventcore.replay.replayer import Replayer
 from eventcore.replay.spending import require_budget, sort_of, spending
@@ -216,7 +216,8 @@ def _wanted(effect: Effect) -> bool:
     if not sys.stdin or not sys.stdin.isatty():
         return False
     sys.stderr.write(
-        f"eventcore: call {effect.ticket.key} ({effect.kind}) may have been made and paid before the run was killed.\n"
+        f"eventcore: a call of {effect.kind} may have been made and paid before the run was killed, at seq "
+        f"{effect.ticket.seq}; it asked: {brief(effect.asked.request)}\n"
         "eventcore: make it again? [y/N] "
     )
     sys.stderr.flush()

@@ -228,6 +228,7 @@ def test_the_person_at_the_terminal_is_asked(script: Script, monkeypatch: pytest
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0, said
+    assert 'it asked: {"question":"c"}' in said
     assert "make it again? [y/N]" in said
     assert script.asked == "abccd"
 
