@@ -15,7 +15,7 @@ from eventcore.cli.output import print_json, write_page
 from eventcore.cli.stores import chosen_run, force_option, json_option, reading
 
 if TYPE_CHECKING:
-    from eventcore.history.why import Candidate, Step, Why
+    from eventcore.history.why import Candidate, Step, VariableStory, Why
 
 
 @click.command(short_help="Print how a run came to what it has: lineage, scores, cost, what was rejected.")
@@ -62,17 +62,20 @@ def _document(found: Why) -> dict[str, Any]:
         "epochs": msgspec.to_builtins(found.epochs),
         "spent": msgspec.to_builtins(found.spending),
         "costs": msgspec.to_builtins(found.costs),
-        "variables": [
-            {
-                "variable": story.path,
-                **_candidate(story.winner),
-                "reason": story.winner.reason,
-                "lineage": [_step(step) for step in story.lineage],
-                "examples": msgspec.to_builtins(story.demos),
-                "rejected": [_step(step) for step in story.rejected],
-            }
-            for story in found.variables
-        ],
+        "variables": [_story(story) for story in found.variables],
+    }
+
+
+def _story(story: VariableStory) -> dict[str, Any]:
+    brought = None if story.before is None else {"run": story.before[0], **_story(story.before[1])}
+    return {
+        "variable": story.path,
+        **_candidate(story.winner),
+        "reason": story.winner.reason,
+        "lineage": [_step(step) for step in story.lineage],
+        "examples": msgspec.to_builtins(story.demos),
+        "rejected": [_step(step) for step in story.rejected],
+        "before": brought,
     }
 
 

@@ -75,3 +75,20 @@ def test_a_page_is_written_besides_what_is_printed_as_json(
     nowhere = tmp_path / "nowhere" / "page.html"
     refused = call(words[0], trained, *words[1:], "--html", nowhere)
     assert refused.exit_code == 2 and f"cannot write '{nowhere}': No such file" in refused.stderr
+
+
+class Hint(ec.Trainable):
+    text: str = "none"
+
+
+def test_where_a_forks_values_came_from_is_told_in_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "runs.lmdb"
+    with ec.open(path) as store, store.run("first") as run:
+        hint = ec.Variable(data_model=Hint, name="hint")
+        hint.update({"text": "Mind the time."})
+        with run.fork("on", at=run.head):
+            hint.update({"text": "Mind the time and the place."})
+    (told,) = call_json("why", path, "on")["variables"]
+    assert told["before"]["run"] == "first"
+    assert told["before"]["fields"]["text"] == "Mind the time."
+    assert call_json("why", path, "first")["variables"][0]["before"] is None
