@@ -91,6 +91,7 @@ def test_a_failing_history_of_a_backend_is_a_program_that_fails_and_a_log_that_o
     assert "step" in log
 
 
+@pytest.mark.campaign
 def test_the_same_program_runs_through_where_the_backend_is_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ class MachineOfAFaultyBackend(BackendMachine):
         return OffByOneHead.open("")
 
 
+@pytest.mark.campaign
 def test_a_test_of_a_machine_says_where_the_failing_case_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

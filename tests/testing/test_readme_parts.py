@@ -31,6 +31,7 @@ def plain(text: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_every_command_of_the_section_prints_what_stands_there(tmp_path: Path) -> None:
     assert SECTION is not None
     scripts = re.findall(r"```python\n(.*?)```", SECTION[1], re.DOTALL)
