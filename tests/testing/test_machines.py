@@ -28,7 +28,7 @@ def test_sound_modules_survive_many_steps() -> None:
     assert run_module_machine(Greeter, Name, examples=8) > 80
 
 
-@pytest.mark.parametrize("faulty", [LosesCounts, WritesTheRawValue])
+@pytest.mark.parametrize("faulty", [LosesCounts, pytest.param(WritesTheRawValue, marks=pytest.mark.campaign)])
 def test_a_failing_history_is_short_and_its_log_opens(
     faulty: type[Greeter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +74,7 @@ def shown(said: str, command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.campaign
 def test_a_failing_history_of_a_backend_is_a_program_that_fails_and_a_log_that_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
