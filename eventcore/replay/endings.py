@@ -40,7 +40,7 @@ def is_cancelled(event: e.Event) -> bool:
 def is_mark(event: e.Event) -> bool:
     """Whether an event says that the process was being cut short when it was recorded."""
     if isinstance(event, e.TrainEnded):
-        return event.reason not in ("done", "stopped")
+        return event.reason.startswith(("interrupted", "failed"))
     return isinstance(event, e.EffectFailed) and event.raised == _BY_ENDING
 
 
@@ -115,6 +115,4 @@ def _main_task_is_interrupted() -> bool:
 
 
 def _may_end(event: e.Event) -> bool:
-    if isinstance(event, e.TrainEnded):
-        return event.reason not in ("done", "stopped")
-    return isinstance(event, _OUTSIDE_ROLLOUTS)
+    return is_mark(event) or isinstance(event, _OUTSIDE_ROLLOUTS)
