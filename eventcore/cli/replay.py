@@ -19,8 +19,8 @@ from eventcore.cli.stores import force_option, json_option, reading
     "breaks",
     multiple=True,
     metavar="SEQ|VARIABLE",
-    help="Stop in the debugger: at the first line of the script that comes to a seq or behind it, or at each line that "
-    "changes a variable.",
+    help="Stop in the debugger: at the first line of the script that comes to a seq (or a label, epoch:N, a time) or "
+    "behind it, or at each line that changes a variable.",
 )
 @force_option
 @json_option

@@ -113,7 +113,8 @@ def replay(
         run: The recorded run.
         script: A Python script, or a whole command as a list.
         arguments: Arguments of the script.
-        breaks: Seqs, or paths of variables, at which to stop in the debugger.
+        breaks: Seqs or what stands for one (a label, "epoch:2", a time), or paths of variables, at which to stop in
+            the debugger.
         catch: Whether to catch what the script prints, instead of passing it on (to stderr).
 
     Raises:
@@ -131,14 +132,20 @@ def replay(
 
 
 def _place(run: Run, place: int | str) -> str:
-    """Check a place to stop at: a seq of the log, or a variable, by its path then."""
+    """Check a place to stop at: a variable, by its path then, or a seq of the log or what stands for one."""
     text = str(place)
     if not text.isdecimal():
-        return run.state.slot(text).path
+        try:
+            return run.state.slot(text).path
+        except NotFound as unknown:
+            try:
+                text = str(run.seq(text))
+            except (NotFound, InvalidValue):
+                raise unknown from None
     if not 1 <= int(text) <= run.head:
         raise InvalidValue(
             f"cannot stop at seq {text}: the log of run {run.name!r} has 1 to {run.head}; pass one of these, "
-            "or a variable"
+            "a label, 'epoch:N', a time, or a variable"
         )
     return text
 

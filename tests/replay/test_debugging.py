@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+import eventcore as ec
 from tests.replay.scripts import Script
 
 
@@ -104,6 +106,17 @@ def test_a_place_that_is_not_there_is_refused_before_the_script_starts(
     said = stopped(script, place, said="", code=2)
     assert re.search(message, said)
     assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_label_or_a_time_stands_for_its_seq(script: Script) -> None:
+    seq = seqs(script, "ValuePatched")[1]
+    with ec.open(script.url) as store, store.reopen("main") as run:
+        run.label("here", seq)
+        (record,) = run.events(seq, seq)
+    moment = datetime.fromtimestamp(record.event.time / 1e6, UTC).isoformat()
+    at = {lines(stopped(script, place, said="c\n"))[0] for place in (seq, "here", moment)}
+    assert len(at) == 1
 
 
 @pytest.mark.slow

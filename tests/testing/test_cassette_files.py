@@ -223,7 +223,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_call_is_made(
 
 def test_a_cassette_in_a_folder_nobody_may_write_to_is_played(asked: Asked) -> None:
     code = (
-        "import os, sys, urllib.parse\n"  # nobody may read the library of a Python under /root
+        "import os, sys, urllib.parse\n"  # another user may not be able to read Python's library
         "import eventcore as ec, eventcore.backends.sqlite\n"
         "from eventcore.testing import cassette\n"
         "@ec.effect(name='ask')\n"
