@@ -112,6 +112,7 @@ class Dispatcher:
         self._passes = self._calm = self._seen_head = 0
         self._arrivals = 0
         self._disturbed = False
+        self._cancelling = False  # a wait was cancelled, and its task has not blocked again
         self._held: tuple[Delivery, int] | None = (
             None  # waits for its commit, and what was recorded before that
         )
@@ -136,6 +137,7 @@ class Dispatcher:
     def arrived(self, delivery: Delivery) -> None:
         """Take an outcome whose event is recorded; it is delivered when its turn comes. From any thread."""
         self._arrivals += 1
+        self._disturbed = self._disturbed or self._cancelling
         self._outcomes.append(delivery)
         if threading.get_ident() == self._thread:
             self.wake()
@@ -198,9 +200,11 @@ class Dispatcher:
             self._pass_by(busy)
             return
         self._passes = 0
+        self._cancelling = False
         given_up = self._given_up()
         if given_up is not None:
             self._disturbed = self._disturbed or bool(self._outcomes)
+            self._cancelling = True
             given_up.cancel_now()
             self._schedule()
             return
