@@ -20,7 +20,7 @@ from eventcore.history.sources import is_users
 from eventcore.replay.commands import to_fork, to_resume
 from eventcore.replay.divergence import Divergence
 from eventcore.replay.endings import is_cancelled
-from eventcore.replay.outcomes import RecordedFailure, class_name
+from eventcore.replay.raised import RecordedFailure, class_name
 
 _SHORT = 120
 

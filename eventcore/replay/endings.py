@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from eventcore.history import events as e
-from eventcore.replay.outcomes import CANCELLED, class_name
+from eventcore.replay.outcomes import CANCELLED
+from eventcore.replay.raised import class_name
 
 OUTCOMES = (e.EffectCompleted, e.EffectFailed, e.EffectReused)
 

@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 
 from eventcore.history import events as e
-from eventcore.replay.raised import RecordedFailure as RecordedFailure
-from eventcore.replay.raised import class_name as class_name
 
 CANCELLED = "CancelledError"
 """Error of an effect whose wait was cancelled: it is the program that ended it, not the call."""
