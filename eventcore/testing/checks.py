@@ -2,19 +2,23 @@
 
 A check that exercised nothing has failed: a suite that passes because it looked at nothing is the worst kind.
 What a check needs and its subject does not have (a module without trainable variables, say) is a fact about
-the subject, reported as `not applicable`. This module knows nothing of modules, optimizers or backends.
+the subject, reported as `not applicable`. Each check runs in a process of its own, forked from this one, so that no
+check sees what another left behind, and one that hangs or ends its process is a failed check. This module knows
+nothing of modules, optimizers or backends.
 """
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
 from eventcore.errors import InvalidValue
+from eventcore.testing.isolation import Told, can_isolate, told_in_a_fork
+from eventcore.testing.own_lines import own_line_of, own_line_of_stacks
 
 S = TypeVar("S")
 
@@ -26,6 +30,9 @@ VACUOUS = "exercised nothing"
 NOT_APPLICABLE = "not applicable"
 
 _GOOD = frozenset({PASSED, EXPECTED, NOT_APPLICABLE})
+
+LIMIT = 120.0
+"""Seconds a check may take unless it is told otherwise."""
 
 
 class CheckFailed(AssertionError):
@@ -112,6 +119,7 @@ class Outcome(msgspec.Struct, frozen=True):
         seconds: How long that took.
         message: What is wrong, or why it does not apply; "" otherwise.
         details: The traceback of a failure, "" without one.
+        where: The last line of the user's own code in it: "file.py:12, in call: return x / 0"; "" without one.
     """
 
     check: str
@@ -121,6 +129,7 @@ class Outcome(msgspec.Struct, frozen=True):
     seconds: float
     message: str = ""
     details: str = ""
+    where: str = ""
 
     @property
     def good(self) -> bool:
@@ -134,11 +143,13 @@ class Report:
     Attributes:
         subject: What was checked, in words.
         outcomes: One per check, in order.
+        again: How one check is repeated: a call, with `NAME` for the name of the check; "" if nobody said.
     """
 
-    def __init__(self, subject: str, outcomes: Iterable[Outcome]) -> None:
+    def __init__(self, subject: str, outcomes: Iterable[Outcome], again: str = "") -> None:
         self.subject = subject
         self.outcomes = tuple(outcomes)
+        self.again = again
 
     @property
     def ok(self) -> bool:
@@ -163,28 +174,42 @@ class Report:
             title = f"{self.subject}: {len(self.outcomes)} checks, nothing wrong"
         width = max((len(outcome.check) for outcome in self.outcomes), default=0)
         lines = [title]
+        said: dict[str, str] = {}
         for outcome in self.outcomes:
             mark = "ok  " if outcome.good else "FAIL"
             lines.append(
                 f"  {mark} {outcome.check:<{width}}  {outcome.status}, exercised {outcome.exercised} times, "
                 f"{outcome.seconds:.2f} s"
             )
-            if outcome.message:
-                lines += [f"         {line}" for line in outcome.message.splitlines()]
-            if not outcome.good:
-                lines.append(f"         protects: {outcome.protects}")
+            lines += [f"         {line}" for line in _findings(outcome, said)]
+        if wrong and self.again:
+            lines.append(f"one check again: {self.again.replace('NAME', self.failed[0])}")
         return "\n".join(lines)
 
     __repr__ = __str__
 
 
+def _findings(outcome: Outcome, said: dict[str, str]) -> Iterator[str]:
+    """Yield the lines below a check: what it found, unless another has said the same, and what that endangers."""
+    before = said.setdefault(outcome.message + outcome.where, outcome.check)
+    if before != outcome.check and not outcome.good and outcome.message:
+        yield f"as {before}"
+    else:
+        yield from outcome.message.splitlines()
+        if outcome.where:
+            yield f"in {outcome.where}"
+    if not outcome.good:
+        yield f"protects: {outcome.protects}"
+
+
 class BoundCheck(Generic[S]):
     """One check with its subject: call it, and it raises what is wrong. Made for `pytest.mark.parametrize`."""
 
-    def __init__(self, check: Check[S], subject: S, expected: str | None = None) -> None:
+    def __init__(self, check: Check[S], subject: S, expected: str | None, way: Way) -> None:
         self.check = check
         self.subject = subject
         self.expected = expected
+        self.way = way
         self.__name__ = check.name
 
     def __call__(self) -> Outcome:
@@ -192,21 +217,47 @@ class BoundCheck(Generic[S]):
 
         Raises:
             CheckFailed: It found something wrong, exercised nothing, or passed although it was expected to fail.
+            InvalidValue: The subject cannot be checked at all.
         """
-        outcome = outcome_of(self.check, self.subject, self.expected)
+        prepare(self.subject, self.way)
+        outcome = outcome_of(self.check, self.subject, self.expected, self.way)
         if not outcome.good:
-            text = outcome.message or outcome.status
-            raise CheckFailed(
-                f"{self.check.name}: {text}\n(protects: {self.check.protects})\n{outcome.details}"
-            )
+            found = [outcome.message or outcome.status, outcome.where and f"in {outcome.where}"]
+            found.append(f"protects: {self.check.protects}")
+            again = again_of(self.subject, self.way).replace("NAME", self.check.name)
+            found.append(again and f"again: {again}")
+            raise CheckFailed(f"{self.check.name}: " + "\n".join(filter(None, found))) from None
         return outcome
 
     def __repr__(self) -> str:
         return self.check.name
 
 
+class Way(msgspec.Struct, frozen=True):
+    """How checks are run.
+
+    Attributes:
+        function: The function that was called, for what is said about running a check again.
+        limit: Seconds each may take; None for no limit.
+        isolated: Whether each has a process of its own, where the system allows that.
+    """
+
+    function: str = ""
+    limit: float | None = LIMIT
+    isolated: bool = True
+
+    @property
+    def forks(self) -> bool:
+        """Whether checks are run in processes of their own here."""
+        return self.isolated and can_isolate()
+
+
 Expected = Mapping[str, str] | Collection[str] | None
 """Names of checks that are known to fail, perhaps with the reason why."""
+
+
+USUAL = Way()
+"""Each in its process."""
 
 
 def run_checks(
@@ -215,18 +266,20 @@ def run_checks(
     subject: S,
     expected: Expected = None,
     only: Collection[str] | None = None,
+    way: Way = USUAL,
 ) -> Report:
     """Run checks on a subject.
 
     Args:
         title: What is checked, for the report.
         checks: The checks, in order.
-        subject: Handed to each.
+        subject: Handed to each; its `prepare()` says what cannot be checked at all.
         expected: Names of checks that are known to fail, perhaps with reasons.
         only: Run only these; None for all.
+        way: How.
 
     Raises:
-        InvalidValue: `expected` or `only` names no check.
+        InvalidValue: `expected` or `only` names no check, or the subject cannot be checked.
         ChecksFailed: Something is wrong; the message is the report.
     """
     chosen = list(checks)
@@ -234,17 +287,46 @@ def run_checks(
     if only is not None:
         reasons_of(only, chosen)
         chosen = [check for check in chosen if check.name in only]
-    report = Report(title, [outcome_of(check, subject, reasons.get(check.name)) for check in chosen])
+    prepare(subject, way)
+    outcomes = [outcome_of(check, subject, reasons.get(check.name), way) for check in chosen]
+    report = Report(title, outcomes, again_of(subject, way))
     if not report.ok:
         raise ChecksFailed(report)
     return report
 
 
-def bound(checks: Iterable[Check[S]], subject: S, expected: Expected = None) -> list[BoundCheck[S]]:
+def bound(
+    checks: Iterable[Check[S]], subject: S, expected: Expected = None, way: Way = USUAL
+) -> list[BoundCheck[S]]:
     """Bind each check to a subject, to be called later one by one."""
     chosen = list(checks)
     reasons = reasons_of(expected, chosen)
-    return [BoundCheck(check, subject, reasons.get(check.name)) for check in chosen]
+    return [BoundCheck(check, subject, reasons.get(check.name), way) for check in chosen]
+
+
+def prepare(subject: Any, way: Way) -> None:
+    """Have a subject say once what every check would stumble over.
+
+    Raises:
+        InvalidValue: It cannot be checked: what was given is no such thing, or there is nothing to try it with.
+    """
+    work: Callable[[], None] | None = getattr(subject, "prepare", None)
+    if work is None:
+        return
+    if not way.forks:
+        work()
+        return
+    told = told_in_a_fork(work, way.limit)
+    if told.raised == f"{InvalidValue.__module__}.{InvalidValue.__qualname__}":
+        raise InvalidValue(told.message)
+
+
+def again_of(subject: Any, way: Way) -> str:
+    """Return the call that repeats one check, with `NAME` for its name; "" where the function is not known."""
+    if not way.function:
+        return ""
+    name, number = getattr(subject, "name", "…"), getattr(subject, "number", 0)
+    return f'ec.testing.{way.function}({name}, …, only=["NAME"], seed={number})'
 
 
 def reasons_of(expected: Expected, checks: Iterable[Check[Any]]) -> dict[str, str]:
@@ -263,31 +345,54 @@ def reasons_of(expected: Expected, checks: Iterable[Check[Any]]) -> dict[str, st
     return reasons
 
 
-def outcome_of(check: Check[S], subject: S, expected: str | None = None) -> Outcome:
+def outcome_of(check: Check[S], subject: S, expected: str | None = None, way: Way = USUAL) -> Outcome:
     """Run one check and say what it found; whatever it raises is an outcome."""
-    tally = Tally()
     began = time.perf_counter()
-    status, message, details = PASSED, "", ""
-    try:
-        check.run(subject, tally)
-    except DoesNotApply as reason:
-        status, message = NOT_APPLICABLE, str(reason)
-    except Exception as error:
-        status, message = FAILED, _said(error)
-        details = "".join(traceback.format_exception(error))
+    if way.forks:
+        told = told_in_a_fork(lambda: msgspec.to_builtins(found_by(check, subject)), way.limit)
+        outcome = _unfinished(check, told) if told.raised else msgspec.convert(told.value, Outcome)
     else:
-        if not tally.exercised:
-            status, message = VACUOUS, "the check exercised nothing, so it says nothing"
+        outcome = found_by(check, subject)
+    status, message = outcome.status, outcome.message
     if expected is not None and status in (FAILED, VACUOUS):
         status, message = EXPECTED, expected or message
     elif expected is not None and status == PASSED:
         status, message = SURPRISING, "take it off expected_failed_checks"
-    message = "\n".join([*filter(None, [message]), *tally.notes])
     seconds = time.perf_counter() - began
-    return Outcome(check.name, check.protects, status, tally.exercised, seconds, message, details)
+    return msgspec.structs.replace(outcome, status=status, message=message, seconds=seconds)
 
 
-def _said(error: Exception) -> str:
+def _unfinished(check: Check[Any], told: Told) -> Outcome:
+    """What is said of a check whose process did not come to its end."""
+    message = (
+        told.message if told.raised != "builtins.SystemExit" else f"the check did not end: {told.message}"
+    )
+    return Outcome(
+        check.name, check.protects, FAILED, 0, 0.0, message, told.details, own_line_of_stacks(told.details)
+    )
+
+
+def found_by(check: Check[S], subject: S) -> Outcome:
+    """Run one check in this process."""
+    tally = Tally()
+    status, message, details, where = PASSED, "", "", ""
+    try:
+        check.run(subject, tally)
+    except DoesNotApply as reason:
+        status, message = NOT_APPLICABLE, str(reason)
+    except (Exception, SystemExit) as error:
+        status, message, where = FAILED, _said(error), own_line_of(error)
+        details = "".join(traceback.format_exception(error))
+    else:
+        if not tally.exercised:
+            status, message = VACUOUS, "the check exercised nothing, so it says nothing"
+    message = "\n".join([*filter(None, [message]), *tally.notes])
+    return Outcome(check.name, check.protects, status, tally.exercised, 0.0, message, details, where)
+
+
+def _said(error: BaseException) -> str:
     if isinstance(error, CheckFailed):
         return str(error)
+    if isinstance(error, SystemExit):
+        return f"SystemExit: it ended the process with {error.code!r}"
     return f"{type(error).__name__}: {error}"

@@ -28,9 +28,7 @@ def run_coroutine(work: Callable[[], Coroutine[Any, Any, T]], order: int | None 
         work: Makes the coroutine.
         order: Draws how tasks are held up; None holds up none.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_a_loop():
         return _run(work, order)
     outcome: list[Any] = []
     context = contextvars.copy_context()
@@ -49,6 +47,14 @@ def run_coroutine(work: Callable[[], Coroutine[Any, Any, T]], order: int | None 
         raise found
     result: T = found
     return result
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, T]], order: int | None) -> T:
