@@ -98,16 +98,14 @@ def in_a_fork(work: Callable[[], T], limit: float | None = None) -> T:
     return value
 
 
-_OF_ONE_MESSAGE = frozenset(
-    {Exception.__init__, AssertionError.__init__, ValueError.__init__, TypeError.__init__}
-)
-
-
 def _again(told: Told) -> BaseException:
     module, _, name = told.raised.rpartition(".")
     cls = getattr(sys.modules.get(module), name, None)
-    if isinstance(cls, type) and issubclass(cls, Exception) and cls.__init__ in _OF_ONE_MESSAGE:
-        return cls(told.message)
+    if isinstance(cls, type) and issubclass(cls, Exception):
+        with contextlib.suppress(Exception):
+            same = cls(told.message)
+            if str(same) == told.message:
+                return same
     return AssertionError(f"{name}: {told.message}\n{told.details}")
 
 

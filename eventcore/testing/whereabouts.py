@@ -102,14 +102,13 @@ def _does(code: types.CodeType) -> str:
 
 
 def _enclosed(function: types.FunctionType) -> Whereabouts:
-    cells = function.__closure__ or ()
     try:
-        closure = [_value(cell.cell_contents) for cell in cells]
+        contents = [cell.cell_contents for cell in function.__closure__ or ()]
     except ValueError:
         raise InvalidValue(f"{function.__qualname__!r} encloses a name that has no value yet") from None
     keywords: Mapping[str, Any] = function.__kwdefaults__ or {}
     return {
-        "closure": closure,
+        "closure": [_value(value) for value in contents],
         "defaults": [_value(value) for value in function.__defaults__ or ()],
         "kwdefaults": {name: _value(value) for name, value in keywords.items()},
     }
@@ -209,7 +208,7 @@ def _valued(told: Whereabouts) -> Any:
 def _started(home: Whereabouts) -> types.ModuleType:
     """Run the script that was started, without its work; once in a process."""
     known = sys.modules.get(STARTED)
-    if known is not None:
+    if known is not None and getattr(known, "__file__", None):  # multiprocessing names `python -c` so, too
         return known
     module = types.ModuleType(STARTED)
     sys.modules["__main__"] = sys.modules[STARTED] = module
