@@ -2,7 +2,8 @@
 
     ec.testing.check_reward(MyReward, MyAnswer)
 
-A reward is asked directly, alone and in company; no program and no model is involved.
+A reward is asked directly, alone and in company; no program and no model is involved. What it is and what it is asked
+about is `eventcore.testing.reward_subject`.
 """
 
 from __future__ import annotations
@@ -11,89 +12,53 @@ import asyncio
 import copy
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from random import Random
-from typing import Any, cast
+from typing import Any
 
-from eventcore.errors import InvalidValue
-from eventcore.models.conversion import is_data_model, schema_of
-from eventcore.models.json_data_model import JsonDataModel
 from eventcore.saving.serialization import deserialize_object, serialize_object
 from eventcore.testing.attributes import described
 from eventcore.testing.checks import (
     BoundCheck,
     Check,
+    CheckFailed,
     DoesNotApply,
     Expected,
     Report,
     Tally,
+    Way,
     bound,
     run_checks,
 )
-from eventcore.testing.elsewhere import by_name, elsewhen, importable, tell_back, told_elsewhere
+from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
+from eventcore.testing.isolation import in_a_fork
 from eventcore.testing.module_subject import workbench
+from eventcore.testing.reward_subject import Factory, Pair, RewardSubject, json_of, made_by, shown_pair
 from eventcore.testing.scheduling import run_coroutine
-from eventcore.testing.schema_strategies import draw, json_values
-from eventcore.training.rewards import get
+from eventcore.testing.whereabouts import found_at, whereabouts, why_not
 from eventcore.training.rewards.base import Reward
 
-Factory = Callable[[], Any]
-Pair = tuple[Any, Any]
-EXAMPLES = 10
 SLACK = 1e-9
-
-
-class RewardSubject:
-    """What the checks of rewards are about.
-
-    Args:
-        factory: Makes a fresh reward: a class, or a function that returns a reward or a reward function.
-        answers: What is scored: a data model class or schema, or pairs of target and prediction.
-        number: Decides what is drawn.
-
-    Raises:
-        InvalidValue: No pair was given.
-    """
-
-    def __init__(self, factory: Factory, answers: Any, number: int = 0) -> None:
-        self.factory = factory
-        self.number = number
-        self.pairs: list[Pair] = _pairs_of(answers, number)
-
-    @property
-    def name(self) -> str:
-        """What is checked, in words."""
-        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
-
-    def make(self) -> Reward:
-        """Make a reward."""
-        return get(self.factory())
-
-
-def _pairs_of(answers: Any, number: int) -> list[Pair]:
-    if isinstance(answers, (list, tuple)):
-        given: list[Pair] = [(truth, prediction) for truth, prediction in cast("Sequence[Pair]", answers)]
-        if not given:
-            raise InvalidValue("cannot check a reward without answers: pass a data model, or pairs")
-        return given
-    schema = schema_of(answers)
-    drawn = [JsonDataModel(schema=schema, json=value) for value in draw(json_values(schema), 60, number)]
-    different = list({json.dumps(answer.get_json(), sort_keys=True): answer for answer in drawn}.values())
-    rng = Random(number)
-    truths = different[: EXAMPLES + 2]
-    pairs: list[Pair] = [(truth, rng.choice(different)) for truth in truths]
-    return [*pairs, *((truth, truth) for truth in truths[:4])]
+WAY = Way("check_reward")
 
 
 async def score(reward: Reward, pairs: Sequence[Pair]) -> list[Any]:
-    """Score pairs one after the other, in batches of one where the reward wants batches."""
-    found: list[Any] = []
-    for truth, prediction in pairs:
+    """Score pairs one after the other, in batches of one where the reward wants batches.
+
+    Raises:
+        CheckFailed: The reward raised; the message says of which pair.
+    """
+    return [await _one(reward, pair) for pair in pairs]
+
+
+async def _one(reward: Reward, pair: Pair) -> Any:
+    truth, prediction = pair
+    try:
         if reward.scores_batches:
-            found += await reward([truth], [prediction])
-        else:
-            found.append(await reward(truth, prediction))
-    return found
+            return (await reward([truth], [prediction]))[0]
+        return await reward(truth, prediction)
+    except Exception as error:
+        raise CheckFailed(f"{shown_pair(pair)} raises {type(error).__name__}: {error}") from error
 
 
 def scored(reward: Reward, pairs: Sequence[Pair]) -> list[Any]:
@@ -101,40 +66,54 @@ def scored(reward: Reward, pairs: Sequence[Pair]) -> list[Any]:
     return run_coroutine(lambda: score(reward, pairs))
 
 
+def written(values: Sequence[Any]) -> list[str]:
+    """Rewards as they are compared: every number exactly, NaN equal to itself, and what is no number at all as well."""
+    return [repr(float(value) + 0.0) if _is_number(value) else repr(value) for value in values]
+
+
+def scored_afresh(subject: RewardSubject, pairs: Sequence[Pair]) -> list[str]:
+    """Score with a fresh reward in a fork of this process, so that nothing is remembered here."""
+    return in_a_fork(lambda: written(scored(subject.make(), pairs)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
+
+
 def gives_finite_numbers(subject: RewardSubject, tally: Tally) -> None:
     """Score every pair."""
     with workbench(subject.number):
         for pair, value in zip(subject.pairs, scored(subject.make(), subject.pairs), strict=True):
-            fine = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
             tally.require(
-                fine,
-                f"{_shown(pair)} is rewarded {value!r}: return a finite float, or None for an example that failed",
+                _is_finite(value),
+                f"{shown_pair(pair)} is rewarded {value!r}: return a finite float, or None for an example that failed",
             )
 
 
-def _shown(pair: Pair) -> str:
-    return f"target {json_of(pair[0])!r} with prediction {json_of(pair[1])!r}"
-
-
-def json_of(answer: Any) -> Any:
-    """Return an answer as JSON; None and dicts are themselves."""
-    return answer.get_json() if is_data_model(answer) else answer
-
-
 def same_pair_same_reward(subject: RewardSubject, tally: Tally) -> None:
-    """Score twice, and again later with other random numbers."""
+    """Score twice, later with other random numbers, and in other orders where nothing was scored before."""
+    pairs, count = subject.pairs, len(subject.pairs)
     with workbench(subject.number):
+        orders = {"after other answers": list(reversed(range(count)))}
+        orders["after these answers in yet another order"] = Random(7).sample(range(count), count)
+        found = {
+            how: dict(zip(order, scored_afresh(subject, [pairs[place] for place in order]), strict=True))
+            for how, order in orders.items()
+        }
         reward = subject.make()
         with elsewhen(1, 0):
-            first = scored(reward, subject.pairs)
+            first = written(scored(reward, pairs))
         with elsewhen(2, 1):
-            second = scored(reward, subject.pairs)
-            third = scored(subject.make(), list(reversed(subject.pairs)))[::-1]
-    for pair, values in zip(subject.pairs, zip(first, second, third, strict=True), strict=True):
-        tally.require(
-            values[0] == values[1] == values[2],
-            f"{_shown(pair)} is rewarded {values[0]!r}, at another time {values[1]!r}, in another order {values[2]!r}",
-        )
+            found["at another time"] = dict(enumerate(written(scored(reward, pairs))))
+            found["by another instance, later"] = dict(enumerate(written(scored(subject.make(), pairs))))
+    for place, pair in enumerate(pairs):
+        others = {how: values[place] for how, values in found.items() if values[place] != first[place]}
+        told = "".join(f", {value} {how}" for how, value in others.items())
+        tally.require(not others, f"{shown_pair(pair)} is rewarded {first[place]}{told}")
 
 
 def nothing_is_changed(subject: RewardSubject, tally: Tally) -> None:
@@ -142,13 +121,20 @@ def nothing_is_changed(subject: RewardSubject, tally: Tally) -> None:
     with workbench(subject.number):
         reward = subject.make()
         scored(reward, subject.pairs[:1])
-        before = described(vars(reward))
+        before = _attributes(reward)
         for truth, prediction in subject.pairs:
             given = [copy.deepcopy(json_of(truth)), copy.deepcopy(json_of(prediction))]
             kept = copy.deepcopy(given)
             scored(reward, [(given[0], given[1])])
             tally.require(given == kept, f"scoring changed what it was given: {kept!r} to {given!r}")
-        tally.require(described(vars(reward)) == before, "scoring changed the attributes of the reward")
+        after = _attributes(reward)
+        changed = [name for name in before | after if before.get(name) != after.get(name)]
+        told = "; ".join(f"{name} was {before.get(name)} and is {after.get(name)}" for name in changed)
+        tally.require(not changed, f"scoring changed the attributes of the reward: {told}")
+
+
+def _attributes(reward: Reward) -> dict[str, str]:
+    return {name: described(value) for name, value in vars(reward).items()}
 
 
 def missing_sides(subject: RewardSubject, tally: Tally) -> None:
@@ -158,13 +144,14 @@ def missing_sides(subject: RewardSubject, tally: Tally) -> None:
         truth, prediction = subject.pairs[0]
         for pair in ((truth, None), (None, prediction), (None, None)):
             (value,) = scored(reward, [pair])
-            fine = value is None or (isinstance(value, (int, float)) and math.isfinite(value))
-            tally.require(fine, f"{_shown(pair)} is rewarded {value!r}: return a finite float, or None")
+            fine = value is None or _is_finite(value)
+            tally.require(fine, f"{shown_pair(pair)} is rewarded {value!r}: return a finite float, or None")
         (nothing,), (perfect,) = scored(reward, [(truth, None)]), scored(reward, [(truth, truth)])
-        tally.require(
-            nothing is None or perfect is None or nothing <= perfect + SLACK,
-            f"no prediction at all is rewarded {nothing!r}, a perfect one {perfect!r}",
-        )
+        if _is_finite(nothing) and _is_finite(perfect):
+            tally.require(
+                nothing <= perfect + SLACK,
+                f"no prediction at all is rewarded {nothing!r}, a perfect one {perfect!r} (target {json_of(truth)!r})",
+            )
 
 
 def nothing_beats_the_target(subject: RewardSubject, tally: Tally) -> None:
@@ -172,35 +159,45 @@ def nothing_beats_the_target(subject: RewardSubject, tally: Tally) -> None:
     with workbench(subject.number):
         reward = subject.make()
         worse = 0
-        for truth, prediction in subject.pairs:
-            if json_of(truth) is None or json_of(truth) == json_of(prediction):
-                continue
+        pairs = [pair for pair in subject.pairs if _may_be_worse(*pair)]
+        if not pairs:
+            raise DoesNotApply("no pair has a target and another prediction")
+        for truth, prediction in pairs:
             mine, best = scored(reward, [(truth, prediction), (truth, truth)])
+            if not _is_number(mine) or not _is_number(best):
+                if mine is not None and best is not None:
+                    tally.fail(
+                        f"{shown_pair((truth, prediction))} is rewarded {mine!r}, the target {best!r}: no numbers"
+                    )
+                worse += mine is None and best is not None
+                continue
             tally.require(
-                mine <= best + SLACK,
-                f"{_shown((truth, prediction))} is rewarded {mine!r}, the target {best!r}",
+                not mine > best + SLACK,
+                f"{shown_pair((truth, prediction))} is rewarded {mine!r}, the target {best!r}",
             )
             worse += mine < best
         if tally.exercised and not worse:
             tally.fail("every prediction is rewarded like the target itself: there is nothing to learn from")
-        if not tally.exercised:
-            raise DoesNotApply("no pair has a target and another prediction")
+
+
+def _may_be_worse(truth: Any, prediction: Any) -> bool:
+    return json_of(truth) is not None and json_of(truth) != json_of(prediction)
 
 
 def company_makes_no_difference(subject: RewardSubject, tally: Tally) -> None:
     """Score all pairs at once, in several orders."""
     with workbench(subject.number):
         reward = subject.make()
-        alone = scored(reward, subject.pairs)
+        alone = written(scored(reward, subject.pairs))
         for order in range(4):
             places = list(range(len(subject.pairs)))
             Random(order).shuffle(places)
             pairs = [subject.pairs[place] for place in places]
             together = run_coroutine(lambda pairs=pairs: _together(reward, pairs), order)  # type: ignore[misc]
-            for place, value in zip(places, together, strict=True):
+            for place, value in zip(places, written(together), strict=True):
                 tally.require(
                     value == alone[place],
-                    f"{_shown(subject.pairs[place])} is rewarded {alone[place]!r} alone and {value!r} in company",
+                    f"{shown_pair(subject.pairs[place])} is rewarded {alone[place]} alone and {value} in company",
                 )
 
 
@@ -210,19 +207,16 @@ async def _together(reward: Reward, pairs: list[Pair]) -> list[Any]:
             [truth for truth, _ in pairs], [prediction for _, prediction in pairs]
         )
         return found
-    return await asyncio.gather(*[reward(truth, prediction) for truth, prediction in pairs])
+    return await asyncio.gather(*[_one(reward, pair) for pair in pairs])
 
 
 def forms_make_no_difference(subject: RewardSubject, tally: Tally) -> None:
     """Score data models and plain dicts."""
+    plain = [(json_of(truth), json_of(prediction)) for truth, prediction in subject.pairs]
     with workbench(subject.number):
-        reward = subject.make()
-        plain = [(json_of(truth), json_of(prediction)) for truth, prediction in subject.pairs]
-        values = zip(subject.pairs, scored(reward, subject.pairs), scored(reward, plain), strict=True)
-        for pair, mine, theirs in values:
-            tally.require(
-                mine == theirs, f"{_shown(pair)} is rewarded {mine!r} as data models, {theirs!r} as dicts"
-            )
+        mine, theirs = scored_afresh(subject, subject.pairs), scored_afresh(subject, plain)
+    for pair, one, other in zip(subject.pairs, mine, theirs, strict=True):
+        tally.require(one == other, f"{shown_pair(pair)} is rewarded {one} as data models, {other} as dicts")
 
 
 def config_round_trip(subject: RewardSubject, tally: Tally) -> None:
@@ -230,38 +224,42 @@ def config_round_trip(subject: RewardSubject, tally: Tally) -> None:
     with workbench(subject.number):
         reward = subject.make()
         config = json.loads(json.dumps(serialize_object(reward)))
-        before = scored(reward, subject.pairs)
+        before = in_a_fork(lambda: written(scored(reward, subject.pairs)))
     with workbench(subject.number):
         again: Any = deserialize_object(config)
         tally.require(type(again) is type(reward), f"from_config made a {type(again).__name__}")
         same = json.loads(json.dumps(serialize_object(again)))
         tally.require(same == config, f"the config changed on the way: {config} to {same}")
-        after = scored(again, subject.pairs)
-        tally.require(before == after, "the reward made from its config scores otherwise")
+        after = in_a_fork(lambda: written(scored(again, subject.pairs)))
+    for pair, mine, theirs in zip(subject.pairs, before, after, strict=True):
+        tally.require(
+            mine == theirs,
+            f"{shown_pair(pair)} is rewarded {mine}, and {theirs} by the one made from its config",
+        )
 
 
 def hash_seed_independence(subject: RewardSubject, tally: Tally) -> None:
     """Score in processes with other hash seeds."""
-    where = importable(subject.factory)
+    where = whereabouts(subject.factory)
     if where is None:
-        raise DoesNotApply("the factory cannot be imported by name, so no fresh process can make the reward")
+        raise DoesNotApply(f"no fresh process can make the reward: {why_not(subject.factory)}")
+    plain = [(json_of(truth), json_of(prediction)) for truth, prediction in subject.pairs]
     with workbench(subject.number):
-        first = scored(subject.make(), subject.pairs)
-    pairs = [[json_of(truth), json_of(prediction)] for truth, prediction in subject.pairs]
+        first = scored_afresh(subject, plain)
     for seed in (1, 2):
-        told = told_elsewhere(tell, {"factory": where, "pairs": pairs}, seed)
+        told = told_elsewhere(tell, {"factory": where, "pairs": plain}, seed)
         for pair, mine, theirs in zip(subject.pairs, first, told, strict=True):
             tally.require(
-                mine == theirs, f"{_shown(pair)} is rewarded {mine!r}, and {theirs!r} with hash seed {seed}"
+                mine == theirs, f"{shown_pair(pair)} is rewarded {mine}, and {theirs} with hash seed {seed}"
             )
 
 
 def tell(given: dict[str, Any]) -> None:
     """Score in this process and print the rewards; the other side of `hash_seed_independence`."""
-    factory = by_name(*given["factory"])
+    factory = found_at(given["factory"])
     pairs = [(truth, prediction) for truth, prediction in given["pairs"]]
     with workbench():
-        tell_back(scored(get(factory()), pairs))
+        tell_back(written(scored(made_by(factory), pairs)))
 
 
 REWARD_CHECKS: tuple[Check[RewardSubject], ...] = (
@@ -319,7 +317,8 @@ def check_reward(
     """Check a reward.
 
     Args:
-        factory: Makes a fresh one: the class, or a function that returns a reward or a reward function.
+        factory: Makes a fresh one: the class, or a function without arguments that returns a reward or a reward
+            function. A reward function itself, `f(y_true, y_pred)`, will do as well.
         answers: What it scores: a data model class or a schema, or pairs of target and prediction.
         expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
         only: Run only these checks.
@@ -330,14 +329,14 @@ def check_reward(
 
     Raises:
         ChecksFailed: Something is wrong (an AssertionError whose message is the report).
-        InvalidValue: A check of that name does not exist, or there are no answers.
+        InvalidValue: A check of that name does not exist, there are no answers, or the factory makes no reward.
     """
     subject = RewardSubject(factory, answers, seed)
-    return run_checks(f"reward {subject.name}", REWARD_CHECKS, subject, expected_failed_checks, only)
+    return run_checks(f"reward {subject.name}", REWARD_CHECKS, subject, expected_failed_checks, only, WAY)
 
 
 def reward_checks_of(
     factory: Factory, answers: Any, expected_failed_checks: Expected = None, *, seed: int = 0
 ) -> list[BoundCheck[RewardSubject]]:
     """Return the checks one by one, for `parametrize_with_checks`; arguments as in `check_reward`."""
-    return bound(REWARD_CHECKS, RewardSubject(factory, answers, seed), expected_failed_checks)
+    return bound(REWARD_CHECKS, RewardSubject(factory, answers, seed), expected_failed_checks, WAY)

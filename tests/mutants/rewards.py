@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import eventcore as ec
 from eventcore.saving import register_serializable
 from eventcore.training.rewards import BatchReward, Reward
-from tests.mutants.registry import Kind
+from tests.mutants.registry import Kind, Mutant
 
 KIND = Kind("reward")
 mutant, good = KIND.mutant, KIND.good
@@ -69,6 +70,9 @@ async def closeness(y_true: Any, y_pred: Any) -> float:
     apart = abs(int(y_true.get("score")) - int(y_pred.get("score")))
     other_label = bool(y_true.get("label") != y_pred.get("label"))
     return 1.0 - apart / 100 - 0.001 * other_label
+
+
+good(closeness)
 
 
 @good
@@ -179,6 +183,31 @@ class RewardsNovelty(Overlap):
         fresh = text not in self.seen
         self.seen.add(text)
         return float(fresh)
+
+
+_worth: dict[str, float] = {}
+
+
+@mutant("same_pair_same_reward")
+class RemembersByPrediction(Overlap):
+    """Keeps what a prediction was worth under the prediction alone, whatever the target."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Once for each prediction."""
+        return _worth.setdefault(text_of(y_pred), float(super().compare(y_true, y_pred)))
+
+
+@mutant("same_pair_same_reward")
+class ScalesByTheFirst(Overlap):
+    """Takes the first reward it ever gave for the measure of all others, in every instance."""
+
+    first: ClassVar[list[float]] = []
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """In firsts."""
+        value = float(super().compare(y_true, y_pred)) + 1.0
+        self.first[:] = self.first or [value]
+        return value / self.first[0]
 
 
 @mutant("nothing_is_changed")
@@ -336,3 +365,51 @@ class TakesTheFirstOfASet(Overlap):
     def compare(self, y_true: Any, y_pred: Any) -> Any:
         """The first one."""
         return float(text_of(y_pred).count(next(iter(set(text_of(y_true)))))) / 100
+
+
+@mutant("hash_seed_independence")
+def hashed_labels() -> Any:
+    """A registered function that asks whether two labels fall into one bucket."""
+    return in_one_bucket
+
+
+@register_serializable()
+async def in_one_bucket(y_true: Any, y_pred: Any) -> float:
+    """By hash."""
+    if y_true is None or y_pred is None:
+        return 0.0
+    return float(hash(y_true.get("label")) % 5 == hash(y_pred.get("label")) % 5)
+
+
+def _made_of_a_set(y_true: Any, y_pred: Any) -> float:
+    if y_true is None or y_pred is None:
+        return 0.0
+    kinds = list({*text_of(y_true), "a", "b", "c"})
+    return float(text_of(y_pred).count(kinds[0])) / 100
+
+
+def by_lambda() -> Callable[[], Any]:
+    """A factory no other process finds by its name."""
+    return lambda: _made_of_a_set
+
+
+KIND.mutants.append(
+    Mutant("a_set_by_a_lambda", by_lambda(), ("hash_seed_independence",), "A lambda's reward asks a set.")
+)
+
+
+@mutant("gives_finite_numbers")
+async def share_of_words(y_true: Any, y_pred: Any) -> float:
+    """A reward function, handed over as it is, that divides by the number of words of the target."""
+    if y_true is None or y_pred is None:
+        return 0.0
+    wanted, given = set(y_true.get("label").split()), set(y_pred.get("label").split())
+    return len(wanted & given) / len(wanted)
+
+
+@mutant("nothing_beats_the_target")
+def counts_common_tags(y_true: Any, y_pred: Any) -> float:
+    """A plain reward function that pays for each tag again that the prediction repeats."""
+    if y_true is None or y_pred is None:
+        return 0.0
+    return 0.1 * float(sum(tag in y_true.get("tags") for tag in y_pred.get("tags"))) + 1.0

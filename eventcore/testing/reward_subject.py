@@ -1,0 +1,206 @@
+"""A reward under test: how it is made, and the pairs of target and prediction it is asked about.
+
+The checks of `eventcore.testing.rewards` stand on this. What cannot be checked at all is said once, in one sentence,
+by `RewardSubject.prepare`; making the subject costs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any, cast
+
+from hypothesis.errors import Unsatisfiable
+
+from eventcore.errors import EventcoreError, InvalidValue
+from eventcore.models.conversion import is_data_model, schema_of
+from eventcore.models.json_data_model import JsonDataModel
+from eventcore.testing.own_lines import own_line_of
+from eventcore.testing.schema_strategies import draw, json_values
+from eventcore.training.rewards import get
+from eventcore.training.rewards.base import Reward
+
+Factory = Callable[..., Any]
+Pair = tuple[Any, Any]
+EXAMPLES = 10
+"""How many targets are drawn, beside a few that are compared with themselves."""
+NEAR = 6
+"""How many predictions are made of their targets."""
+
+
+class RewardSubject:
+    """What the checks of rewards are about.
+
+    Args:
+        factory: Makes a fresh reward: a class, or a function without arguments that returns a reward or a reward
+            function; or a reward function itself.
+        answers: What is scored: a data model class or schema, or pairs of target and prediction.
+        number: Decides what is drawn.
+    """
+
+    def __init__(self, factory: Factory, answers: Any, number: int = 0) -> None:
+        self.factory = factory
+        self.number = number
+        self._answers = answers
+
+    @property
+    def name(self) -> str:
+        """What is checked, in words."""
+        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+
+    @functools.cached_property
+    def pairs(self) -> list[Pair]:
+        """Targets with predictions.
+
+        Raises:
+            InvalidValue: The answers are neither pairs nor anything pairs can be drawn of.
+        """
+        if isinstance(self._answers, (list, tuple)):
+            return _given(cast("list[Any]", self._answers))
+        return _drawn(self._answers, self.number)
+
+    def make(self) -> Reward:
+        """Make a reward.
+
+        Raises:
+            InvalidValue: The factory makes none.
+        """
+        return made_by(self.factory)
+
+    def prepare(self) -> None:
+        """Try what every check needs: pairs, and a reward.
+
+        Raises:
+            InvalidValue: There are none; the message says what to pass instead.
+        """
+        assert self.pairs
+        try:
+            self.make()
+        except EventcoreError as error:
+            raise InvalidValue(str(error)) from error
+        except Exception as error:
+            place = own_line_of(error)
+            raise InvalidValue(
+                f"cannot make the reward to check: {self.name} raised {type(error).__name__}: {error}"
+                + (f" (in {place})" if place else "")
+            ) from error
+
+
+def made_by(factory: Any) -> Reward:
+    """Make a reward with a factory, or of a reward function.
+
+    Raises:
+        InvalidValue: It is neither.
+    """
+    made = factory if _is_reward_function(factory) else _called(factory)
+    try:
+        return get(made)
+    except InvalidValue:
+        raise InvalidValue(
+            f"cannot check what {_named(factory)} makes: received {made!r}; return a Reward or a function "
+            "f(y_true, y_pred)"
+        ) from None
+
+
+def _called(factory: Any) -> Any:
+    if isinstance(factory, Reward):
+        name = type(factory).__name__
+        raise InvalidValue(
+            f"cannot check the instance {factory.name!r}, which all checks would share: pass what makes one, "
+            f"`lambda: {name}(...)` or the class"
+        )
+    if not callable(factory):
+        raise InvalidValue(
+            f"cannot make a reward with {factory!r}: pass the class, a function without arguments that returns a "
+            "reward, or a function f(y_true, y_pred)"
+        )
+    needed = _required(factory)
+    if needed:
+        raise InvalidValue(
+            f"cannot make a reward with {_named(factory)}, which needs {', '.join(needed)}: pass a function without "
+            f"arguments, `lambda: {_named(factory)}(...)`"
+        )
+    return factory()
+
+
+def _is_reward_function(factory: Any) -> bool:
+    """Whether something is asked with a target and a prediction: of what makes a reward nothing is required."""
+    return not isinstance(factory, (type, Reward)) and callable(factory) and len(_required(factory)) == 2
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some that are written in C do not tell
+        return []
+    fixed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in fixed]
+
+
+def _named(factory: Any) -> str:
+    return getattr(factory, "__qualname__", None) or repr(factory)
+
+
+def _given(answers: list[Any]) -> list[Pair]:
+    if not answers:
+        raise InvalidValue("cannot check a reward without answers: pass a data model, or pairs")
+    for place, pair in enumerate(answers):
+        if not isinstance(pair, (list, tuple)) or len(cast("list[Any]", pair)) != 2:
+            raise InvalidValue(
+                f"cannot check a reward with {pair!r} (item {place} of the answers): pass pairs "
+                "(target, prediction), or a data model class to draw them from"
+            )
+        for side in cast("list[Any]", pair):
+            if side is not None and not isinstance(side, dict) and not is_data_model(side):
+                raise InvalidValue(
+                    f"cannot check a reward with {side!r} (in pair {place} of the answers): a target or a prediction "
+                    "is a data model, a dict or None"
+                )
+    return [(truth, prediction) for truth, prediction in answers]
+
+
+def _drawn(answers: Any, number: int) -> list[Pair]:
+    try:
+        schema = schema_of(answers)
+        values = draw(json_values(schema), 60, number)
+    except (EventcoreError, Unsatisfiable) as error:
+        raise InvalidValue(
+            f"cannot draw answers to check a reward with from {answers!r}: pass a data model class, a JSON schema, or "
+            f"a list of pairs (target, prediction) ({error})"
+        ) from None
+    drawn = [JsonDataModel(schema=schema, json=value) for value in values]
+    different = list({json.dumps(answer.get_json(), sort_keys=True): answer for answer in drawn}.values())
+    rng = Random(number)
+    truths = different[: EXAMPLES + 2]
+    pairs: list[Pair] = [(truth, rng.choice(different)) for truth in truths]
+    near = [(truth, answer) for truth in different for answer in _nearly(truth, schema)]
+    return [*pairs, *((truth, truth) for truth in truths[:4]), *near[:NEAR]]
+
+
+def _nearly(truth: JsonDataModel, schema: dict[str, Any]) -> list[JsonDataModel]:
+    """Answers that say what the target says, and parts of it twice: drawn answers hardly ever come near one."""
+    found: list[JsonDataModel] = []
+    for field, value in truth.get_json().items():
+        twice = (
+            value * 2 if isinstance(value, list) else f"{value} {value}" if isinstance(value, str) else value
+        )
+        if not value or twice == value:
+            continue
+        try:
+            found.append(JsonDataModel(schema=schema, json={**truth.get_json(), field: twice}))
+        except EventcoreError:  # the schema allows no more
+            continue
+    return found
+
+
+def shown_pair(pair: Pair) -> str:
+    """A pair for a message."""
+    return f"target {json_of(pair[0])!r} with prediction {json_of(pair[1])!r}"
+
+
+def json_of(answer: Any) -> Any:
+    """Return an answer as JSON; None and dicts are themselves."""
+    return answer.get_json() if is_data_model(answer) else answer
