@@ -124,6 +124,7 @@ def random_histories(subject: BackendSubject, tally: Tally) -> None:
                 stateful_step_count=30,
                 deadline=None,
                 database=None,
+                report_multiple_bugs=False,
                 suppress_health_check=ANY_HEALTH,
             ),
         )

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -27,35 +26,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from eventcore.errors import ConcurrentAppend, DuplicateName, InvalidValue, NotFound
 from eventcore.history.backend import Backend, Block, Posting, StoredSnapshot
 from eventcore.testing.backend_case import origin, save
+from eventcore.testing.backend_model import SEQS, Edge, ModelRun
 from eventcore.testing.backend_subject import BackendSubject, UrlFactory
 from eventcore.testing.cases import SavingTestCase, StepTaken, program, recorded
 from eventcore.testing.interposed import a_fast_folder
 
+T = TypeVar("T")
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "ü"])
 SIZES = st.integers(1, 40)
 PAYLOADS = st.one_of(st.binary(max_size=40), st.integers(1, 60_000).map(lambda size: b"\xab" * size))
-SEQS = st.integers(-2, 260)
-
-
-@dataclass
-class ModelRun:
-    """What the contract says of one run."""
-
-    id: int
-    name: str
-    parent: int | None
-    forked_at: int
-    writer: str
-    meta: bytes
-    epoch: int = 1
-    blocks: list[Block] = field(default_factory=lambda: [])
-    snapshots: dict[int, bytes] = field(default_factory=lambda: {})
-    postings: dict[tuple[int, int], bytes] = field(default_factory=lambda: {})
-
-    @property
-    def head(self) -> int:
-        """Last seq of the run."""
-        return self.blocks[-1].last_seq if self.blocks else self.forked_at
 
 
 class BackendMachine(RuleBasedStateMachine):
@@ -129,14 +108,12 @@ class BackendMachine(RuleBasedStateMachine):
         self._create(name, None, 0, meta, writer)
 
     @precondition(lambda self: self.model)
-    @rule(name=NAMES, choice=st.integers(0, 9), back=st.integers(-1, 50), writer=st.sampled_from(["", "w3"]))
+    @rule(name=NAMES, choice=st.integers(0, 9), seq=SEQS, writer=st.sampled_from(["", "w3"]))
     @recorded
-    def fork(self, name: str, choice: int, back: int, writer: str) -> None:
-        """Fork a run at a seq near its head, or beyond it, which is refused."""
+    def fork(self, name: str, choice: int, seq: Edge, writer: str) -> None:
+        """Fork a run at one of its seqs, or beyond its head, which is refused."""
         parent = self._pick(choice)
-        at = parent.head - back
-        if at < 0:
-            return
+        at = max(0, parent.seq(seq))
         if at > parent.head:
             try:
                 self.store.create_run("never", parent=parent.id, forked_at=at)
@@ -183,7 +160,7 @@ class BackendMachine(RuleBasedStateMachine):
         choice=st.integers(0, 9),
         sizes=st.lists(SIZES, max_size=3),
         payload=PAYLOADS,
-        snapshot=st.one_of(st.none(), st.integers(0, 3)),
+        snapshot=st.one_of(st.none(), SEQS),
         postings=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.binary(max_size=9)), max_size=3),
     )
     @recorded
@@ -192,24 +169,19 @@ class BackendMachine(RuleBasedStateMachine):
         choice: int,
         sizes: list[int],
         payload: bytes,
-        snapshot: int | None,
+        snapshot: Edge | None,
         postings: list[tuple[int, int, bytes]],
     ) -> None:
         """Append blocks, perhaps none, perhaps with a snapshot and postings."""
         run = self._pick(choice)
-        blocks: list[Block] = []
-        head = run.head
-        for number, size in enumerate(sizes):
-            blocks.append(Block(head + 1, head + size, payload + bytes([number])))
-            head += size
-        stored = None if snapshot is None else StoredSnapshot(max(0, head - snapshot), payload)
+        blocks = _blocks(run.head, sizes, payload)
+        head = blocks[-1].last_seq if blocks else run.head
+        stored = None
+        if snapshot is not None:
+            stored = StoredSnapshot(min(max(0, run.seq(snapshot)), head), payload)
         chunks = [Posting(variable, max(0, head - back), data) for variable, back, data in postings]
         self.store.append(run.id, run.head, run.epoch, blocks, stored, chunks)
-        run.blocks.extend(blocks)
-        if stored is not None:
-            run.snapshots[stored.seq] = stored.data
-        for chunk in chunks:
-            run.postings[chunk.variable, chunk.last_seq] = chunk.data
+        run.add(blocks, stored, chunks)
 
     @precondition(lambda self: self.model)
     @rule(
@@ -239,11 +211,11 @@ class BackendMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model)
     @rule(choice=st.integers(0, 9), seq=SEQS)
     @recorded
-    def drop_snapshot(self, choice: int, seq: int) -> None:
+    def drop_snapshot(self, choice: int, seq: Edge) -> None:
         """Drop a snapshot that may or may not be there."""
         run = self._pick(choice)
-        self.store.drop_snapshot(run.id, seq)
-        run.snapshots.pop(seq, None)
+        self.store.drop_snapshot(run.id, run.seq(seq))
+        run.snapshots.pop(run.seq(seq), None)
 
     @precondition(lambda self: self.model)
     @rule(choice=st.integers(0, 9))
@@ -262,17 +234,16 @@ class BackendMachine(RuleBasedStateMachine):
         del self.model[run.id]
 
     @precondition(lambda self: self.model)
-    @rule(choice=st.integers(0, 9), first=SEQS, length=st.integers(-1, 80))
+    @rule(choice=st.integers(0, 9), first=SEQS, last=SEQS)
     @recorded
-    def read_a_range(self, choice: int, first: int, length: int) -> None:
-        """Read the blocks that overlap a range, and the snapshot before it."""
+    def read_a_range(self, choice: int, first: Edge, last: Edge) -> None:
+        """Read the blocks that overlap a range, and the snapshot before its end."""
         run = self._pick(choice)
-        last = first + length
-        expected = [b for b in run.blocks if first <= last and b.last_seq >= first and b.first_seq <= last]
-        assert list(self.store.blocks(run.id, first, last)) == expected
-        below = [seq for seq in run.snapshots if seq <= last]
-        wanted = StoredSnapshot(max(below), run.snapshots[max(below)]) if below else None
-        assert self.store.snapshot(run.id, last) == wanted
+        self._read(run, run.seq(first), run.seq(last))
+
+    def _read(self, run: ModelRun, first: int, last: int) -> None:
+        assert list(self.store.blocks(run.id, first, last)) == run.overlapping(first, last)
+        assert self.store.snapshot(run.id, last) == run.snapshot(last)
 
     @precondition(lambda self: self.backend is not None and self.backend.durable)
     @rule()
@@ -317,10 +288,19 @@ class BackendMachine(RuleBasedStateMachine):
             assert self.store.snapshot_seqs(run.id) == sorted(run.snapshots)
             assert self.store.indexed_to(run.id) == max((seq for _, seq in run.postings), default=0)
             for variable in range(3):
-                mine = sorted((seq, data) for (owner, seq), data in run.postings.items() if owner == variable)
-                assert self.store.postings(run.id, variable) == [
-                    Posting(variable, seq, data) for seq, data in mine
-                ]
+                assert self.store.postings(run.id, variable) == run.postings_of(variable)
+            self._edges_are_what_the_model_says(run)
+
+    def _edges_are_what_the_model_says(self, run: ModelRun) -> None:
+        """Read up to and from the edges of the newest block and snapshot, and of another, another at each step."""
+        number = len(self.taken)
+        for block in _newest_and_another(run.blocks, number):
+            self._read(run, 0, block.first_seq)
+            self._read(run, block.last_seq, block.last_seq)
+            self._read(run, block.last_seq + 1, block.last_seq + 1)
+        for seq in _newest_and_another(sorted(run.snapshots), number):
+            for asked in (seq, seq - 1):
+                assert self.store.snapshot(run.id, asked) == run.snapshot(asked)
 
     def teardown(self) -> None:
         """Check the store as a whole and remove it."""
@@ -328,6 +308,19 @@ class BackendMachine(RuleBasedStateMachine):
             assert list(self.backend.problems()) == []
             self.backend.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _newest_and_another(things: list[T], number: int) -> list[T]:
+    return [things[place] for place in sorted({len(things) - 1, number % len(things)})] if things else []
+
+
+def _blocks(head: int, sizes: list[int], payload: bytes) -> list[Block]:
+    """Blocks of so many seqs each, from a head on."""
+    blocks: list[Block] = []
+    for number, size in enumerate(sizes):
+        blocks.append(Block(head + 1, head + size, payload + bytes([number])))
+        head += size
+    return blocks
 
 
 def machine_of(url_factory: UrlFactory) -> type[BackendMachine]:

@@ -17,6 +17,7 @@ import msgspec
 from eventcore.backends import rules
 from eventcore.backends.lmdb import LmdbBackend
 from eventcore.backends.memory import MemoryBackend
+from eventcore.backends.sqlite import SqliteBackend
 from eventcore.errors import InvalidValue, StorageError
 from eventcore.history.backend import Block, Posting, RunRow, StoredSnapshot
 from tests.mutants.journal import Journal
@@ -323,6 +324,26 @@ class ReadsOneTooMany(MemoryBackend):
         return super().blocks(run, first, last + 1)
 
 
+@mutant("random_histories")
+class LosesLastOfRange(SqliteBackend):
+    """Takes the end of a range for the seq after it, in ranges of more than one seq."""
+
+    def blocks(self, run: int, first: int, last: int) -> Iterator[Block]:
+        """Up to the end."""
+        for block in super().blocks(run, first, last):
+            if block.first_seq < last or first == last:
+                yield block
+
+
+@mutant("random_histories")
+class LosesWhatEndsTheRange(MemoryBackend):
+    """Leaves out a block that ends exactly where the range does."""
+
+    def blocks(self, run: int, first: int, last: int) -> Iterator[Block]:
+        """Before the end."""
+        return (b for b in super().blocks(run, first, last) if b.last_seq != last or b.first_seq <= first)
+
+
 @mutant("many_blocks_are_read_in_order")
 class ReadsAHundred(MemoryBackend):
     """Reads one page and stops."""
@@ -381,6 +402,15 @@ class SnapshotBefore(MemoryBackend):
         return super().snapshot(run, seq - 1)
 
 
+@mutant("random_histories")
+class SnapLeq(SqliteBackend):
+    """Writes < for <= where a snapshot is looked for."""
+
+    def snapshot(self, run: int, seq: int) -> StoredSnapshot | None:
+        """Before it."""
+        return super().snapshot(run, seq - 1)
+
+
 @mutant("a_snapshot_may_be_replaced_and_dropped")
 class KeepsTheFirstSnapshot(MemoryBackend):
     """Ignores a second snapshot at one seq."""
@@ -409,6 +439,23 @@ class CountsPostings(MemoryBackend):
         """A count."""
         super().indexed_to(run)
         return sum(len(chunks) for chunks in self._space.runs[run].postings.values())
+
+
+@mutant("random_histories")
+class KeepsOnePosting(SqliteBackend):
+    """Stores the first posting of an append, and no other."""
+
+    def append(
+        self,
+        run: int,
+        expected_head: int,
+        epoch: int,
+        blocks: Sequence[Block],
+        snapshot: StoredSnapshot | None = None,
+        postings: Sequence[Posting] = (),
+    ) -> None:
+        """The first."""
+        super().append(run, expected_head, epoch, blocks, snapshot, postings[:1])
 
 
 @mutant("postings_come_by_variable_in_order")
