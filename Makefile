@@ -4,6 +4,7 @@
 #   make PYTHON=/path/to/python3.12   chooses the Python
 #   make test WORKERS=4               chooses how many test processes run at once
 #   make test TESTS="tests/history -k fork"
+#   make mutants ROUNDS=100           gives sound parts a hundred seeds to fail under
 
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
@@ -12,6 +13,7 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 WORKERS ?= 2
 TESTS ?=
+ROUNDS ?= 3
 BIN := $(VENV)/bin
 
 .PHONY: help demo test test-fast campaigns lint format typecheck check coverage bench crash gepa mutants soak powercut clean
@@ -63,7 +65,7 @@ gepa: $(VENV)/.dev ## stop and kill runs of GEPA, resume them and count what dif
 	$(BIN)/python tests/integrations/campaign.py
 
 mutants: $(VENV)/.dev ## give the harness faulty modules, optimizers, rewards and backends, and print the score
-	$(BIN)/python -m tests.mutants.score --rounds 3
+	$(BIN)/python -m tests.mutants.score --rounds $(ROUNDS)
 
 soak: $(VENV)/.dev ## take 1,000,000 random steps on all backends at once (must differ nowhere)
 	$(BIN)/python -m tests.testing.soak --steps 1000000
