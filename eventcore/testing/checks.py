@@ -17,6 +17,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import msgspec
 
 from eventcore.errors import InvalidValue
+from eventcore.replay.reuse import tape_here
 from eventcore.testing.isolation import Told, can_isolate, told_in_a_fork
 from eventcore.testing.own_lines import own_line_of, own_line_of_stacks
 
@@ -212,6 +213,16 @@ class BoundCheck(Generic[S]):
         self.way = way
         self.__name__ = check.name
 
+    @property
+    def name(self) -> str:
+        """Name of the check."""
+        return self.check.name
+
+    @property
+    def subject_name(self) -> str:
+        """What is checked, in a word or two."""
+        return getattr(self.subject, "name", None) or repr(self.subject)
+
     def __call__(self) -> Outcome:
         """Run the check.
 
@@ -220,13 +231,19 @@ class BoundCheck(Generic[S]):
             InvalidValue: The subject cannot be checked at all.
         """
         prepare(self.subject, self.way)
-        outcome = outcome_of(self.check, self.subject, self.expected, self.way)
+        raised: list[BaseException] = []
+        outcome = outcome_of(self.check, self.subject, self.expected, self.way, raised)
         if not outcome.good:
             found = [outcome.message or outcome.status, outcome.where and f"in {outcome.where}"]
             found.append(f"protects: {self.check.protects}")
             again = again_of(self.subject, self.way).replace("NAME", self.check.name)
             found.append(again and f"again: {again}")
-            raise CheckFailed(f"{self.check.name}: " + "\n".join(filter(None, found))) from None
+            text = f"{self.check.name}: " + "\n".join(filter(None, found))
+            if raised and not isinstance(raised[0], CheckFailed):
+                # In this process, so that a debugger stands where it was raised.
+                raised[0].add_note(text)
+                raise raised[0]
+            raise CheckFailed(text) from None
         return outcome
 
     def __repr__(self) -> str:
@@ -248,8 +265,8 @@ class Way(msgspec.Struct, frozen=True):
 
     @property
     def forks(self) -> bool:
-        """Whether checks are run in processes of their own here."""
-        return self.isolated and can_isolate()
+        """Whether checks are run in processes of their own here; not where a cassette has to hear of their calls."""
+        return self.isolated and can_isolate() and tape_here() is None
 
 
 Expected = Mapping[str, str] | Collection[str] | None
@@ -345,14 +362,20 @@ def reasons_of(expected: Expected, checks: Iterable[Check[Any]]) -> dict[str, st
     return reasons
 
 
-def outcome_of(check: Check[S], subject: S, expected: str | None = None, way: Way = USUAL) -> Outcome:
-    """Run one check and say what it found; whatever it raises is an outcome."""
+def outcome_of(
+    check: Check[S],
+    subject: S,
+    expected: str | None = None,
+    way: Way = USUAL,
+    raised: list[BaseException] | None = None,
+) -> Outcome:
+    """Run one check and say what it found; what it raised in this process is also put into `raised`."""
     began = time.perf_counter()
     if way.forks:
         told = told_in_a_fork(lambda: msgspec.to_builtins(found_by(check, subject)), way.limit)
         outcome = _unfinished(check, told) if told.raised else msgspec.convert(told.value, Outcome)
     else:
-        outcome = found_by(check, subject)
+        outcome = found_by(check, subject, raised)
     status, message = outcome.status, outcome.message
     if expected is not None and status in (FAILED, VACUOUS):
         status, message = EXPECTED, expected or message
@@ -372,8 +395,8 @@ def _unfinished(check: Check[Any], told: Told) -> Outcome:
     )
 
 
-def found_by(check: Check[S], subject: S) -> Outcome:
-    """Run one check in this process."""
+def found_by(check: Check[S], subject: S, raised: list[BaseException] | None = None) -> Outcome:
+    """Run one check in this process; arguments as in `outcome_of`."""
     tally = Tally()
     status, message, details, where = PASSED, "", "", ""
     try:
@@ -383,6 +406,8 @@ def found_by(check: Check[S], subject: S) -> Outcome:
     except (Exception, SystemExit) as error:
         status, message, where = FAILED, _said(error), own_line_of(error)
         details = "".join(traceback.format_exception(error))
+        if raised is not None:
+            raised.append(error)
     else:
         if not tally.exercised:
             status, message = VACUOUS, "the check exercised nothing, so it says nothing"

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from eventcore.testing import module_checks, module_repetition, module_saving, module_training
-from eventcore.testing.checks import BoundCheck, Check, Expected, Report, bound, run_checks
+from eventcore.testing.checks import LIMIT, BoundCheck, Check, Expected, Report, Way, bound, run_checks
 from eventcore.testing.module_subject import Factory, ModuleSubject
 
 MODULE_CHECKS: tuple[Check[ModuleSubject], ...] = (
@@ -31,6 +31,8 @@ def check_module(
     *,
     only: Collection[str] | None = None,
     seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> Report:
     """Check a module: a bug that loses a reward, a record or state shows as a failed check with its name.
 
@@ -42,6 +44,10 @@ def check_module(
         expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
         only: Run only these checks.
         seed: Decides what is drawn; the same seed does the same again.
+        limit: Seconds each check may take; None for no limit.
+        isolated: Each check in a process of its own, forked from this one, so that none sees what another left behind.
+            False for a debugger, and where this process has to see what the module does; so does the environment
+            variable `EVENTCORE_CHECKS_IN_PROCESS=1`.
 
     Returns:
         What every check found; printing it gives a table.
@@ -51,11 +57,19 @@ def check_module(
         InvalidValue: A check of that name does not exist, or the inputs cannot be told.
     """
     subject = ModuleSubject(factory, inputs, seed)
-    return run_checks(f"module {subject.name}", MODULE_CHECKS, subject, expected_failed_checks, only)
+    way = Way("check_module", limit, isolated)
+    return run_checks(f"module {subject.name}", MODULE_CHECKS, subject, expected_failed_checks, only, way)
 
 
 def module_checks_of(
-    factory: Factory, inputs: Any = None, expected_failed_checks: Expected = None, *, seed: int = 0
+    factory: Factory,
+    inputs: Any = None,
+    expected_failed_checks: Expected = None,
+    *,
+    seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> list[BoundCheck[ModuleSubject]]:
     """Return the checks of a module one by one, for `parametrize_with_checks`; arguments as in `check_module`."""
-    return bound(MODULE_CHECKS, ModuleSubject(factory, inputs, seed), expected_failed_checks)
+    way = Way("check_module", limit, isolated)
+    return bound(MODULE_CHECKS, ModuleSubject(factory, inputs, seed), expected_failed_checks, way)

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 
 RECORD = "EVENTCORE_RECORD"
+IN_PROCESS = "EVENTCORE_CHECKS_IN_PROCESS"  # as in `isolation`, which would be imported at every start
 MODES = ("none", "once", "new_episodes", "all")
-_before = pytest.StashKey[str | None]()
+_before = pytest.StashKey[dict[str, str | None]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,8 +57,10 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = config.getoption("--eventcore-record", default=None)
     if mode:
         # Also for cassettes that tests open themselves, and in processes they start.
-        config.stash[_before] = os.environ.get(RECORD)
-        os.environ[RECORD] = mode
+        _set(config, RECORD, mode)
+    if config.getoption("usepdb", default=False) or config.getoption("trace", default=False):
+        # A debugger cannot step into another process.
+        _set(config, IN_PROCESS, "1")
     asked = str(config.getoption("--hypothesis-profile", default="") or "")
     if asked.startswith("eventcore") or "hypothesis" in sys.modules:
         from eventcore.testing.profiles import register
@@ -65,14 +68,18 @@ def pytest_configure(config: pytest.Config) -> None:
         register()
 
 
+def _set(config: pytest.Config, name: str, value: str) -> None:
+    config.stash.setdefault(_before, {})[name] = os.environ.get(name)
+    os.environ[name] = value
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave the environment as it was."""
-    if _before in config.stash:
-        before = config.stash[_before]
+    for name, before in config.stash.get(_before, {}).items():
         if before is None:
-            os.environ.pop(RECORD, None)
+            os.environ.pop(name, None)
         else:
-            os.environ[RECORD] = before
+            os.environ[name] = before
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -145,9 +152,15 @@ def _run_name(request: pytest.FixtureRequest) -> str:
 
 
 def parametrize_with_checks(*checks: Iterable[BoundCheck[Any]]) -> Callable[[Any], Any]:
-    """Run a test once for each check; its id is the check's name. The test takes an argument `check` and calls it.
+    """Run a test once for each check. The test takes an argument `check` and calls it.
+
+    Its id is the check's name; where checks of several subjects are given, the subject's name stands before it:
+    `test_modules[MyModule-save_and_load]`.
 
     Args:
         checks: Lists of checks, as `module_checks_of` and its like return them.
     """
-    return pytest.mark.parametrize("check", [check for several in checks for check in several], ids=repr)
+    given = [check for several in checks for check in several]
+    subjects = {id(check.subject) for check in given}
+    ids = [check.name if len(subjects) < 2 else f"{check.subject_name}-{check.name}" for check in given]
+    return pytest.mark.parametrize("check", given, ids=ids)

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eventcore import effect
 from eventcore.errors import InvalidValue, NotFound
+from eventcore.testing.cassettes import cassette
 from eventcore.testing.checks import Check, ChecksFailed, Tally, Way, run_checks
 from eventcore.testing.isolation import IN_PROCESS, can_isolate, in_a_fork, told_in_a_fork
 
@@ -133,6 +136,23 @@ def test_a_check_that_hangs_or_ends_the_process_fails_and_the_others_go_on() -> 
     assert "test_isolation.py" in report["hangs"].where and "in for_ever" in report["hangs"].where
     assert "it ended the process with 3" in report["exits"].message
     assert 'ec.testing.check_it(…, …, only=["hangs"], seed=0)' in str(report)
+
+
+def calls_a_model(subject: object, tally: Tally) -> None:
+    tally.require(asked("who?") == "WHO?", "it was not answered")
+
+
+@effect(name="asked")
+def asked(question: str) -> str:
+    return question.upper()
+
+
+def test_a_cassette_hears_of_the_calls_of_checks(tmp_path: Path) -> None:
+    checks = [Check("calls", "Calls.", calls_a_model)]
+    for recorded in (1, 0):
+        with cassette(tmp_path / "it.sqlite", "once") as playing:
+            assert run_checks("a call", checks, None).ok
+        assert (playing.recorded, playing.played) == (recorded, 1 - recorded)
 
 
 class Unusable:

@@ -47,6 +47,65 @@ def test_the_plugin_gives_fixtures_profiles_and_one_id_for_each_check(tmp_path: 
     assert "22 passed" in said and "failed" not in said
 
 
+TWO_SUBJECTS = """
+import os
+import eventcore as ec
+from eventcore.examples.personalize import Name, Personalize
+from eventcore.testing import module_checks_of, parametrize_with_checks
+
+STARTED = os.getpid()
+
+class Other(Personalize):
+    def __init__(self, **options):
+        assert (os.getpid() == STARTED) == bool(os.environ.get("EVENTCORE_CHECKS_IN_PROCESS"))
+        super().__init__(**options)
+
+inputs = [Name(name="Ada"), Name(name="Bob")]
+
+@parametrize_with_checks(module_checks_of(Personalize, inputs=inputs), module_checks_of(Other, inputs=inputs))
+def test_modules(check):
+    check()
+"""
+
+
+@pytest.mark.slow
+def test_ids_name_the_subject_where_there_are_several_and_a_debugger_has_them_in_its_process(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "test_it.py").write_text(TWO_SUBJECTS)
+    said = run_pytest(tmp_path, "-v", "-k", "save_and_load or locks_after_first_call")
+    assert "test_modules[Personalize-save_and_load] PASSED" in said, said
+    assert "test_modules[Other-locks_after_first_call] PASSED" in said, said
+    said = run_pytest(tmp_path, "--pdb", "-k", "save_and_load or locks_after_first_call")
+    assert "4 passed" in said, said
+
+
+RAISES = """
+import eventcore as ec
+from eventcore.testing import module_checks_of, parametrize_with_checks
+
+class Question(ec.DataModel):
+    text: str
+
+class Broken(ec.Module):
+    async def call(self, inputs: Question, training=False):
+        raise ValueError("no such word")
+
+@parametrize_with_checks(module_checks_of(Broken))
+def test_broken(check):
+    check()
+"""
+
+
+def test_a_failed_check_says_once_what_is_wrong_and_names_the_line(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(RAISES)
+    said = run_pytest(tmp_path, "-k", "locks_after_first_call", "--tb=short")
+    failure = said.partition("short test summary")[0]
+    assert failure.count("no such word") == 1 + failure.count('raise ValueError("no such word")'), said
+    assert "test_it.py:10, in call: raise ValueError" in failure, said
+    assert 'only=["locks_after_first_call"]' in failure, said
+
+
 def test_the_plugin_imports_nothing_until_it_is_needed(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import sys\ndef test_it():\n    assert 'eventcore.testing.pytest_plugin' in sys.modules\n"
@@ -169,7 +228,8 @@ def test_the_environment_is_as_it_was_after_a_run(monkeypatch: pytest.MonkeyPatc
         assert done.returncode == 0
 
 
-def test_the_plugin_knows_the_modes_there_are() -> None:
-    from eventcore.testing import cassettes, pytest_plugin
+def test_the_plugin_knows_the_names_of_modules_it_does_not_import() -> None:
+    from eventcore.testing import cassettes, isolation, pytest_plugin
 
     assert pytest_plugin.MODES == cassettes.MODES and pytest_plugin.RECORD == cassettes.VARIABLE
+    assert pytest_plugin.IN_PROCESS == isolation.IN_PROCESS
