@@ -19,6 +19,7 @@ from typing import Any
 from eventcore.saving.serialization import deserialize_object, serialize_object
 from eventcore.testing.attributes import described
 from eventcore.testing.checks import (
+    LIMIT,
     BoundCheck,
     Check,
     CheckFailed,
@@ -39,7 +40,6 @@ from eventcore.testing.whereabouts import found_at, whereabouts, why_not
 from eventcore.training.rewards.base import Reward
 
 SLACK = 1e-9
-WAY = Way("check_reward")
 
 
 async def score(reward: Reward, pairs: Sequence[Pair]) -> list[Any]:
@@ -313,6 +313,8 @@ def check_reward(
     *,
     only: Collection[str] | None = None,
     seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> Report:
     """Check a reward.
 
@@ -323,6 +325,8 @@ def check_reward(
         expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
         only: Run only these checks.
         seed: Decides what is drawn.
+        limit: Seconds each check may take; None for no limit.
+        isolated: Each check in a process of its own; as in `check_module`.
 
     Returns:
         What every check found; printing it gives a table.
@@ -332,11 +336,19 @@ def check_reward(
         InvalidValue: A check of that name does not exist, there are no answers, or the factory makes no reward.
     """
     subject = RewardSubject(factory, answers, seed)
-    return run_checks(f"reward {subject.name}", REWARD_CHECKS, subject, expected_failed_checks, only, WAY)
+    way = Way("check_reward", limit, isolated)
+    return run_checks(f"reward {subject.name}", REWARD_CHECKS, subject, expected_failed_checks, only, way)
 
 
 def reward_checks_of(
-    factory: Factory, answers: Any, expected_failed_checks: Expected = None, *, seed: int = 0
+    factory: Factory,
+    answers: Any,
+    expected_failed_checks: Expected = None,
+    *,
+    seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> list[BoundCheck[RewardSubject]]:
     """Return the checks one by one, for `parametrize_with_checks`; arguments as in `check_reward`."""
-    return bound(REWARD_CHECKS, RewardSubject(factory, answers, seed), expected_failed_checks, WAY)
+    way = Way("check_reward", limit, isolated)
+    return bound(REWARD_CHECKS, RewardSubject(factory, answers, seed), expected_failed_checks, way)
