@@ -11,10 +11,11 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
-from eventcore.errors import Diverged
+from eventcore.errors import Diverged, InvalidValue
 from eventcore.history import events as e
 from eventcore.history.run import Run
 from eventcore.history.store import Store
@@ -22,57 +23,95 @@ from eventcore.history.store import open as open_store
 from eventcore.models.naming import fresh_names
 from eventcore.replay.effects import Outcome, Ticket, perform
 from eventcore.testing.checks import CheckFailed, Tally
-from eventcore.testing.elsewhere import by_name, elsewhen, importable, tell_back, told_elsewhere
-from eventcore.testing.optimizer_subject import OptimizerSubject, Search, chance, graded
+from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
+from eventcore.testing.optimizer_comparing import first_difference, require_same
+from eventcore.testing.optimizer_search import Search, lengths, nothing_tried
+from eventcore.testing.optimizer_subject import OptimizerSubject, chance, graded
 
 MOST_CUTS = 250
 """Seqs that are tried at most; a longer training is cut at so many of its seqs, and the report says so."""
+
+PARTS = 2
+"""Fresh processes that share the seqs."""
 
 RUN = "resumed"
 
 
 def resumes_at_every_event(subject: OptimizerSubject, tally: Tally) -> None:
-    """Do so in a fresh process, where nothing is left of what the optimizer did before, if that can be."""
-    where = importable(subject.factory)
-    if where is None or not subject.usual:
+    """Do so in fresh processes, where nothing is left of what the optimizer did before, if that can be."""
+    lively_one = _lively(subject, tally)
+    try:
+        given = lively_one.told()
+    except InvalidValue as reason:
         tally.note(
-            "tried in this process only: no fresh one can make the optimizer and its variables by name, so what it "
-            "left in the process before may hide what it leaves there"
+            f"tried in this process only, so what it left there before may hide what it leaves: {reason}"
         )
-        cut_everywhere(subject, tally)
+        cut_everywhere(lively_one, tally)
         return
-    told = told_elsewhere(tell, {"factory": where, "number": subject.number}, 0)
-    for note in told["notes"]:
+    with ThreadPoolExecutor(PARTS) as pool:
+        parts = [{"subject": given, "part": part} for part in range(PARTS)]
+        found = list(pool.map(lambda part: told_elsewhere(tell, part, 0), parts))
+    for note in dict.fromkeys(note for told in found for note in told["notes"]):
         tally.note(note)
-    tally.count(told["exercised"])
-    if told["wrong"]:
-        tally.fail(told["wrong"])
+    tally.count(sum(told["exercised"] for told in found))
+    wrong = [(told["seq"], told["wrong"]) for told in found if told["wrong"]]
+    if wrong:
+        tally.fail(min(wrong)[1])
+
+
+def _lively(subject: OptimizerSubject, tally: Tally) -> OptimizerSubject:
+    """Return the subject with trainings long enough that something is proposed in them."""
+    for longer, last in lengths(subject):
+        with elsewhen(1, 0), _place(longer) as (_, run):
+            search, _ = _trained(longer, run)
+        if search.new:
+            return longer
+        if last:
+            tally.fail(nothing_tried(search, "there was nothing a resumed training could do otherwise"))
+    raise AssertionError("there is a last length")
 
 
 def tell(given: dict[str, Any]) -> None:
-    """Do it in this process and tell what was found; the other side of `resumes_at_every_event`."""
-    tally, wrong = Tally(), ""
+    """Do a part of it in this process and tell what was found; the other side of `resumes_at_every_event`."""
+    tally, wrong = Cuts(), ""
     try:
-        cut_everywhere(OptimizerSubject(by_name(*given["factory"]), None, given["number"]), tally)
+        cut_everywhere(OptimizerSubject.found(given["subject"]), tally, given["part"], PARTS)
     except CheckFailed as error:
         wrong = str(error)
-    tell_back({"exercised": tally.exercised, "notes": tally.notes, "wrong": wrong})
+    tell_back({"exercised": tally.exercised, "notes": tally.notes, "wrong": wrong, "seq": tally.seq})
 
 
-def cut_everywhere(subject: OptimizerSubject, tally: Tally) -> None:
+class Cuts(Tally):
+    """A tally that knows where the log was cut last.
+
+    Attributes:
+        seq: The seq.
+    """
+
+    seq = 0
+
+
+def cut_everywhere(subject: OptimizerSubject, tally: Tally, part: int = 0, parts: int = 1) -> None:
     """Train once, then cut the log at every seq and let the same code go on from there, at another time."""
     with elsewhen(1, 0), _place(subject) as (_, run):
         search, _ = _trained(subject, run)
         with elsewhen(2, 1):
-            for seq in _cuts(run.head, subject.number, tally):
+            for seq in _cuts(search, tally)[part::parts]:
+                if isinstance(tally, Cuts):
+                    tally.seq = seq
                 _resume_at(subject, search, seq, tally)
 
 
-def _cuts(head: int, number: int, tally: Tally) -> list[int]:
-    if head <= MOST_CUTS:
+def _cuts(search: Search, tally: Tally) -> list[int]:
+    """Seqs to cut at; of a longer training fewer, from the first proposal on."""
+    head, times = search.run.head, search.subject.times
+    most = max(MOST_CUTS // times, 8)
+    if head <= most:
         return list(range(1, head + 1))
-    tally.note(f"the training has {head} events, {MOST_CUTS} of which were tried, the last among them")
-    return [*sorted(Random(number).sample(range(1, head), MOST_CUTS - 1)), head]
+    first = 1 if times == 1 or not search.touched else search.touched[0][0]
+    there = range(first, head)
+    tally.note(f"the training has {head} events, {most} of which were tried, the last among them")
+    return [*sorted(Random(search.subject.number).sample(there, min(most - 1, len(there)))), head]
 
 
 @contextlib.contextmanager
@@ -117,12 +156,9 @@ def _resume_at(subject: OptimizerSubject, whole: Search, seq: int, tally: Tally)
         raise CheckFailed(f"{left}, the same code {error.divergence or error}") from error
     tally.require(not twice, f"{left}, it asks again what was answered: {sorted(twice)[:3]}")
     tally.require(not again, f"{left}, the effects at seqs {again[:3]} have two outcomes")
-    for path in {**whole.values, **search.values}:
-        tally.require(
-            search.values.get(path) == whole.values.get(path),
-            f"{left}, the training ends with another value of {path!r}: {search.values.get(path)} and not "
-            f"{whole.values.get(path)}",
-        )
+    apart = first_difference(whole, search, ("when left alone", "when resumed"))
+    tally.require(not apart, f"{left}, the training goes another way: {apart}")
+    require_same(whole.values, search.values, left, tally)
     tally.require(search.digest == whole.digest, f"{left}, the training ends in another state")
 
 

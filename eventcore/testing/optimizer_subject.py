@@ -1,7 +1,7 @@
-"""An optimizer under test: a program for it to train, and everything that happened while it did.
+"""An optimizer under test, and a program for it to train.
 
 The program says what its variables hold, and the reward is a number made out of that, so whatever an optimizer
-writes changes the score and nothing else does. What was evaluated, chosen and kept is read from the log alone.
+writes changes the score and nothing else does. What a training did is read from its log, in `optimizer_search`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from eventcore.errors import InvalidValue
-from eventcore.history import events as e
-from eventcore.history.codec import encoder
 from eventcore.history.population import BOOKKEEPING
-from eventcore.history.run import Run
-from eventcore.history.state import State, apply
+from eventcore.models.conversion import defaults_of, missing_defaults, shared_schema
 from eventcore.models.data_model import DataModel
 from eventcore.models.field import Field
-from eventcore.models.trainable import Trainable
+from eventcore.models.json_data_model import JsonDataModel
+from eventcore.models.trainable import Trainable, is_trainable
 from eventcore.modules.input import Input
 from eventcore.modules.module import Module
 from eventcore.optimizers.optimizer import Optimizer
 from eventcore.programs.program import Program
 from eventcore.testing.module_subject import workbench
 from eventcore.testing.scheduling import run_coroutine
+from eventcore.testing.whereabouts import found_at, whereabouts, why_not
 from eventcore.training.rewards.base import Reward
 
 Factory = Callable[[], Any]
@@ -64,6 +62,10 @@ class Manner(Trainable):
     tone: Literal["plain", "warm", "dry"] = Field(default="plain", description="In which tone.")
 
 
+ASKED = "asked"
+"""Name of the program's own variable."""
+
+
 class Asked(DataModel):
     """State no optimizer may touch."""
 
@@ -80,8 +82,13 @@ class Teller(Module):
         self.broken = broken
         self.ask = ask
         self.kinds = dict(kinds)
-        self.states = {key: self.add_variable(data_model=kind, name=key) for key, kind in kinds.items()}
-        self.asked = self.add_variable(data_model=Asked, trainable=False, name="asked")
+        self.states = {
+            key: self.add_variable(
+                kind.get_json() if isinstance(kind, JsonDataModel) else None, data_model=kind, name=key
+            )
+            for key, kind in kinds.items()
+        }
+        self.asked = self.add_variable(data_model=Asked, trainable=False, name=ASKED)
 
     async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
         """What it says, without asking anybody."""
@@ -139,6 +146,11 @@ def graded(number: int, says: Mapping[str, Any]) -> float:
     return round(0.8 * chance(says) + 0.2 * chance(number, says), 6)
 
 
+def salted(salt: int) -> Score:
+    """Return another such reward for each salt, so that no value is best or worst under all of them."""
+    return graded if not salt else lambda number, says: graded(number, {**says, "": salt})
+
+
 class OptimizerSubject:
     """What the checks of optimizers are about.
 
@@ -146,22 +158,37 @@ class OptimizerSubject:
         factory: Makes a fresh optimizer: the class, or a function without arguments.
         variables: Data models of the variables it can work on, by name; None for two of several kinds.
         number: Seed of the runs.
+        times: How many times as many epochs its trainings have, for one that rarely proposes anything.
     """
 
-    def __init__(self, factory: Factory, variables: Mapping[str, Any] | None = None, number: int = 0) -> None:
+    def __init__(
+        self, factory: Factory, variables: Mapping[str, Any] | None = None, number: int = 0, times: int = 1
+    ) -> None:
         self.factory = factory
-        self.variables = dict(variables) if variables is not None else {"advice": Advice, "manner": Manner}
+        self.given = variables
         self.number = number
+        self.times = times
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Data models of the variables by name."""
+        return {"advice": Advice, "manner": Manner} if self.given is None else dict(self.given)
 
     @property
     def name(self) -> str:
         """What is checked, in words."""
         return getattr(self.factory, "__qualname__", None) or repr(self.factory)
 
-    @property
-    def usual(self) -> bool:
-        """Whether it is tried on our own variables, which a fresh process knows."""
-        return self.variables == OptimizerSubject(self.factory).variables
+    def other(
+        self, factory: Factory | None = None, further: int = 0, times: int | None = None
+    ) -> OptimizerSubject:
+        """Return one that is tried with another factory, seed or length."""
+        return OptimizerSubject(
+            self.factory if factory is None else factory,
+            self.given,
+            self.number + further,
+            self.times if times is None else times,
+        )
 
     def make(self) -> Any:
         """Make an optimizer.
@@ -171,145 +198,117 @@ class OptimizerSubject:
         """
         made = self.factory()
         if not isinstance(made, Optimizer):
-            raise InvalidValue(f"cannot check {made!r}: the factory must return an optimizer")
+            raise InvalidValue(
+                f"cannot check what {self.name} makes: received {_described(made)}; pass the class of an optimizer, "
+                "or a function without arguments that returns one"
+            )
         return made
 
-    def search(self, **options: Any) -> Search:
-        """Train from the beginning in a place of its own; arguments as `Search.fit` takes them."""
-        with workbench(self.number) as (_, run):
-            search = Search(self, run, options.pop("score", graded), options.pop("broken", 0))
-            search.fit(**options)
-            search.look()
-            return search
+    def prepare(self) -> None:
+        """Say what every check would stumble over.
 
-
-class Combination(dict[str, str]):
-    """What all trainable variables held together: canonical JSON of own fields and examples, by path."""
-
-    @property
-    def key(self) -> tuple[tuple[str, str], ...]:
-        """What tells it from others."""
-        return tuple(sorted(self.items()))
-
-
-class Search:
-    """One training, and what its log says of it.
-
-    Attributes:
-        optimizer: The optimizer.
-        program: The program it trained.
-        run: The run.
-        evaluated: (phase, combination, mean reward or None) of everything that was evaluated, oldest first.
-        epoch_ends: Values of the trainable variables by path, at the end of each epoch.
-        ended: What the trainable variables held in the end.
-        digest: Digest of the final state.
-        bytes: Size of all events.
-        events: Number of all events.
-        touched: (kind of event, path of the variable) of what optimizers do to variables.
-        values: All variables at the end, by path.
-    """
-
-    def __init__(
-        self,
-        subject: OptimizerSubject,
-        run: Run,
-        score: Score = graded,
-        broken: int = 0,
-        ask: Ask | None = None,
-    ) -> None:
-        self.subject = subject
-        self.run = run
-        self.score = score
-        self.optimizer = subject.make()
-        self.program = run_coroutine(lambda: self._build(broken, ask))
-        self._compile()
-
-    async def _build(self, broken: int, ask: Ask | None) -> Any:
-        inputs = Input(data_model=Question)
-        outputs = await Teller(self.subject.variables, broken, ask, name="teller")(inputs)
-        return Program(
-            inputs=inputs, outputs=outputs, name="searched", description="Says what its variables hold."
-        )
-
-    def _compile(self) -> None:
-        self.program.compile(reward=Graded(self.score), optimizer=self.optimizer)
-
-    def fit(
-        self, seen: int = 24, held_out: int = 6, epochs: int = 3, order: int | None = None, **options: Any
-    ) -> None:
-        """Train on questions 0, 1, 2, …, validating on those from 1000 on."""
-        held = [Question(number=number) for number in range(1000, 1000 + held_out)]
-        settings: dict[str, Any] = {"batch_size": 4, "minibatch_size": 3, "verbose": 0, **options}
-
-        async def work() -> None:
-            await self.program.fit(
-                [Question(number=number) for number in range(seen)],
-                epochs=epochs,
-                validation_split=0.0,
-                validation_data=(held, None) if held else None,
-                **settings,
+        Raises:
+            InvalidValue: The factory makes no optimizer, or `variables` are none to train.
+        """
+        if isinstance(self.factory, Optimizer):
+            raise InvalidValue(
+                f"cannot check {self.factory.name!r}: received an optimizer, and every training needs a fresh one; "
+                f"pass the class ({type(self.factory).__name__}) or a function without arguments that returns one"
             )
+        if not callable(self.factory):
+            raise InvalidValue(
+                f"cannot check {self.factory!r}: it makes nothing; pass the class of an optimizer, or a function "
+                "without arguments that returns one"
+            )
+        self._require_variables()
+        with workbench(self.number):
+            try:
+                self.make()
+            except InvalidValue:
+                raise
+            except Exception as error:
+                raise InvalidValue(
+                    f"cannot check {self.name}: making one raised {type(error).__name__}: {error}; pass what works "
+                    "without arguments, such as `lambda: MyOptimizer(size=3)`"
+                ) from error
+            try:
+                run_coroutine(lambda: program_of(self.variables))
+            except Exception as error:
+                raise InvalidValue(
+                    f"cannot make a program with these variables: {error}; `variables` are data models that derive "
+                    "from `Trainable`, by name"
+                ) from error
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            run_coroutine(work, order)
+    def _require_variables(self) -> None:
+        given: Any = self.given
+        if given is None:
+            return
+        form = 'pass data models that derive from `Trainable`, by name: `variables={"advice": MyAdvice}`'
+        if not isinstance(given, Mapping) or not given:
+            raise InvalidValue(f"cannot train the variables {given!r}: {form}")
+        for name, kind in self.variables.items():
+            if not isinstance(name, str) or not name or "/" in name or name == ASKED:
+                raise InvalidValue(
+                    f"cannot name a variable {name!r}: pass a name without '/', other than {ASKED!r}"
+                )
+            wrong = _untrainable(kind)
+            if wrong:
+                raise InvalidValue(f"cannot train the variable {name!r}: {wrong}; {form}")
 
-    def look(self) -> None:
-        """Read everything from the log."""
-        self.run.flush()
-        state = State()
-        self.evaluated: list[tuple[str, Combination, float | None]] = []
-        self.epoch_ends: list[dict[str, dict[str, Any]]] = []
-        self.touched: list[tuple[str, str]] = []
-        self.events = self.bytes = 0
-        for record in self.run.events():
-            event = record.event
-            apply(state, event)
-            self.events += 1
-            self.bytes += len(encoder.encode(event))
-            if isinstance(event, e.RolloutsScored):
-                self.evaluated.append((event.phase, self._combination(state), _mean(event.rewards)))
-            elif isinstance(event, e.EpochEnded):
-                self.epoch_ends.append({path: state.variables[path] for path in self.paths})
-            elif isinstance(event, _OPTIMIZERS_DO):
-                self.touched.append((type(event).__name__, state.slot(event.variable).path))
-        self.ended = self._combination(state)
-        self.digest = state.digest
-        self.values = {path: state.variables[path] for path in state.names()}
+    def told(self) -> dict[str, Any]:
+        """Return JSON another process makes the same subject from.
 
-    @property
-    def paths(self) -> list[str]:
-        """Paths of the variables it was asked to train."""
-        return [f"teller/{name}" for name in self.subject.variables]
+        Raises:
+            InvalidValue: Another process cannot find the factory; the message says why.
+        """
+        where = whereabouts(self.factory)
+        if where is None:
+            raise InvalidValue(why_not(self.factory))
+        kinds = None
+        if self.given is not None:
+            kinds = {name: _told_kind(kind) for name, kind in self.given.items()}
+        return {"factory": where, "variables": kinds, "number": self.number, "times": self.times}
 
-    def _combination(self, state: State) -> Combination:
-        found = Combination()
-        for path in self.paths:
-            value = state.variables[path]
-            own = {key: held for key, held in value.items() if key not in BOOKKEEPING or key == "examples"}
-            found[path] = json.dumps(own, sort_keys=True)
-        return found
-
-    def worth(self, combination: Combination, held_out: int = 6) -> float:
-        """What a combination scores on the questions held out, computed from what it is."""
-        says: dict[str, Any] = {}
-        for path, text in combination.items():
-            own = json.loads(text)
-            own["examples"] = [record["inputs"] for record in own["examples"]]
-            says[path.removeprefix("teller/")] = own
-        scores: list[float] = [self.score(number, says) for number in range(1000, 1000 + held_out)]
-        return sum(scores) / held_out
+    @staticmethod
+    def found(told: Mapping[str, Any]) -> OptimizerSubject:
+        """Make it from what was told, in another process."""
+        kinds = told["variables"]
+        if kinds is not None:
+            kinds = {name: _found_kind(kind) for name, kind in kinds.items()}
+        return OptimizerSubject(found_at(told["factory"]), kinds, told["number"], told["times"])
 
 
-def _mean(rewards: Sequence[tuple[str, float | None]]) -> float | None:
-    found = [reward for _, reward in rewards if reward is not None]
-    return sum(found) / len(found) if found else None
+def _described(made: Any) -> str:
+    return f"the class {made.__name__}, no instance" if isinstance(made, type) else repr(made)
 
 
-_OPTIMIZERS_DO = (
-    e.CandidateProposed,
-    e.CandidateAdded,
-    e.CandidateChosen,
-    e.PopulationSelected,
-    e.BestRemembered,
-)
+def _untrainable(kind: Any) -> str:
+    """Say why a variable of this kind cannot be trained; "" if it can."""
+    received = f"received {getattr(kind, '__name__', None) or repr(kind)}"
+    try:
+        trains = is_trainable(kind)
+        missing = missing_defaults(shared_schema(kind))
+    except Exception:
+        return f"{received}, which is no data model"
+    if not trains:
+        return f"{received}, which lacks the fields of `Trainable`"
+    return f"{received}, whose field {missing[0]!r} has no default" if missing else ""
+
+
+def _told_kind(kind: Any) -> dict[str, Any]:
+    """Tell where a data model is, or else what it looks like and holds at first."""
+    where = whereabouts(kind) if isinstance(kind, type) else None
+    return {"schema": shared_schema(kind), "json": defaults_of(kind)} if where is None else {"at": where}
+
+
+def _found_kind(told: Mapping[str, Any]) -> Any:
+    return found_at(told["at"]) if "at" in told else JsonDataModel(schema=told["schema"], json=told["json"])
+
+
+async def program_of(variables: Mapping[str, Any], broken: int = 0, ask: Ask | None = None) -> Any:
+    """Make a program that says what these variables hold."""
+    inputs = Input(data_model=Question)
+    outputs = await Teller(variables, broken, ask, name="teller")(inputs)
+    return Program(
+        inputs=inputs, outputs=outputs, name="searched", description="Says what its variables hold."
+    )

@@ -65,7 +65,7 @@ class Climber(Optimizer):
 
 @good
 class Evolver(EvolutionaryOptimizer):
-    """Evolves with a mutation of its own."""
+    """Evolves with a mutation of its own, which a subclass needs no function for."""
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(population_size=3, merging_rate=0.3, name=name)
@@ -97,6 +97,29 @@ def omega() -> Any:
         population_size=3,
         name="omega",
     )
+
+
+# --- nothing at all ---------------------------------------------------------------------------------
+
+
+@mutant("joint_choice")
+class ProposesNothing(Climber):
+    """Waits for evidence of variables by a name they do not have, and so proposes nothing, ever."""
+
+    def climb(self, step: int, variable: Any, rng: Random) -> None:
+        """If it is the one."""
+        if variable.path == "advice":
+            super().climb(step, variable, rng)
+
+
+@mutant("resumes_at_every_event")
+class ProposesWhatIsThere(Climber):
+    """Proposes the value a variable has."""
+
+    def climb(self, step: int, variable: Any, rng: Random) -> None:
+        """Once more."""
+        field = rng.choice(own_fields(variable))
+        self.propose(variable, {field: variable.get(field)}, "climbing")
 
 
 # --- winners ---------------------------------------------------------------------------------------
@@ -350,6 +373,19 @@ class SeededByTheClock(Climber):
     def climb(self, step: int, variable: Any, rng: Random) -> None:
         """By the clock."""
         super().climb(step, variable, Random(int(time.time()) // 3600))
+
+
+_count = [0]
+
+
+@mutant("same_seed_same_run")
+class CountsInTheModule(Climber):
+    """Numbers its proposals in a global of the module, which the training before has left where it stopped."""
+
+    def climb(self, step: int, variable: Any, rng: Random) -> None:
+        """The next."""
+        _count[0] += 1
+        super().climb(step, variable, Random(_count[0]))
 
 
 @mutant("hash_seed_independence")
