@@ -107,39 +107,50 @@ class _History:
         self._state = State()
         self._events: list[e.Event] = []
         self._time = 1_700_000_000_000_000
+        self._room = 0
 
     def events(self, least: int, most: int) -> list[e.Event]:
         self._add(e.RunStarted, None, self._draw(st.integers(0, 2**31)), {"resumed": False})
-        self._declare()
-        for _ in range(self._draw(st.integers(least, most))):
-            self._draw(st.sampled_from(self._possible()))()
+        self._room = most
+        # A step is drawn by a name that means the same wherever it stands, and whether another follows is drawn with
+        # it: so a failing history can be shortened by leaving steps out. One that is not possible yet is left out here.
+        while self._room > 0 and self._draw(_MORE):
+            step, ready, size = _STEPS[self._draw(_PLAN)]
+            if size <= self._room and ready(self):
+                step(self)
+        while len(self._events) <= least:
+            self.label()
         return self._events
 
-    def _add(self, kind: Callable[..., e.Event], rollout: str | None, *fields: Any) -> None:
+    def _add(self, kind: Callable[..., e.Event], rollout: str | None, *fields: Any, cause: int = 0) -> None:
         self._time += 1000
-        event = kind(self._time, rollout, 0, *fields)
+        event = kind(self._time, rollout, cause, *fields)
         apply(self._state, event)
         self._events.append(event)
+        self._room -= 1
 
     def _slots(self, model: type[Any]) -> list[Any]:
         return [slot for slot in self._state.live_slots() if slot.schema["title"] == model.__name__]
 
-    def _possible(self) -> list[Callable[[], None]]:
-        steps = [self._declare, self._label, self._lock, self._metric, self._outside]
-        if self._slots(Notes):
-            steps += [self._update, self._update, self._patch, self._assign, self._read]
-        if self._slots(Skill):
-            steps += [self._predict, self._predict, self._propose, self._candidate]
-            if any(slot.value["current_predictions"] for slot in self._slots(Skill)):
-                steps += [self._reward, self._reward, self._close]
-            if any(slot.value["candidates"] for slot in self._slots(Skill)):
-                steps += [self._choose, self._select]
-        return steps
+    def has_notes(self) -> bool:
+        return bool(self._slots(Notes))
+
+    def has_skill(self) -> bool:
+        return bool(self._slots(Skill))
+
+    def has_predictions(self) -> bool:
+        return any(slot.value["current_predictions"] for slot in self._slots(Skill))
+
+    def has_candidates(self) -> bool:
+        return any(slot.value["candidates"] for slot in self._slots(Skill))
+
+    def has_best(self) -> bool:
+        return any(slot.value["best_candidates"] for slot in self._slots(Skill))
 
     def _one(self, model: type[Any]) -> Any:
         return self._draw(st.sampled_from(self._slots(model)))
 
-    def _declare(self) -> None:
+    def declare(self) -> None:
         model = self._draw(st.sampled_from([Notes, Skill]))
         name = self._draw(st.sampled_from(["a", "b", "c", "module/d"]))
         number, trained = self._state.next_number, model is Skill
@@ -148,21 +159,21 @@ class _History:
             None, None, "", -1,
         )  # fmt: skip
 
-    def _label(self) -> None:
+    def label(self) -> None:
         self._add(e.LabelSet, None, self._draw(text), self._draw(st.integers(1, len(self._events))))
 
-    def _lock(self) -> None:
+    def lock(self) -> None:
         self._add(e.TrackerLocked, None, self._draw(st.sampled_from(["a", "b", "module"])))
 
-    def _metric(self) -> None:
+    def metric(self) -> None:
         self._add(e.MetricLogged, None, "score", self._draw(st.floats(0, 1)))
 
-    def _outside(self) -> None:
+    def outside(self) -> None:
         for slot in self._slots(Notes)[:1]:
             value = self._draw(st.integers(0, 9))
             self._add(e.EditedFromOutside, None, slot.number, ["count"], value, "by hand")
 
-    def _update(self) -> None:
+    def update(self) -> None:
         changes = self._draw(
             st.fixed_dictionaries(
                 {},
@@ -175,14 +186,14 @@ class _History:
         )
         self._add(e.VariableUpdated, None, self._one(Notes).number, changes, -1)
 
-    def _assign(self) -> None:
+    def assign(self) -> None:
         value = {"count": self._draw(st.integers(0, 9)), "lines": [], "facts": {}}
         self._add(e.VariableAssigned, None, self._one(Notes).number, value, -1)
 
-    def _read(self) -> None:
+    def read(self) -> None:
         self._add(e.FieldRead, None, self._one(Notes).number, "count")
 
-    def _patch(self) -> None:
+    def patch(self) -> None:
         slot = self._one(Notes)
         if self._draw(st.booleans()):
             key, value = self._draw(text), self._draw(anything)
@@ -192,39 +203,107 @@ class _History:
         else:
             self._add(e.ValuePatched, None, slot.number, ["lines"], p.APPEND, [self._draw(anything)], -1)
 
-    def _predict(self) -> None:
+    def predict(self) -> None:
         record = {"inputs": {"n": self._draw(st.integers(0, 9))}, "outputs": {}, "reward": None}
         self._add(e.PredictionAppended, self._rollout(), self._one(Skill).number, record, -1)
 
     def _rollout(self) -> str:
         return f"training:0/{self._draw(st.integers(0, 5)):016x}/0"
 
-    def _reward(self) -> None:
+    def reward(self) -> None:
         slot = self._one(Skill)
         owners = {getattr(record, "rollout", None) for record in slot.value["current_predictions"]}
         rewards = [(owner, self._draw(st.floats(0, 1))) for owner in sorted(filter(None, owners))]
         self._add(e.RewardsAttributed, None, slot.number, rewards)
         self._add(e.PredictionsArchived, None, slot.number)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         slot = self._one(Skill)
         count = len(slot.value["current_predictions"])
         self._add(e.PredictionsClosed, None, slot.number, count, "left over")
 
-    def _propose(self) -> None:
+    def propose(self) -> None:
         fields = {"word": self._draw(text)}
         self._add(e.CandidateProposed, None, self._one(Skill).number, fields, "drawn", [], [])
 
-    def _candidate(self) -> None:
+    def candidate(self) -> None:
         self._add(e.CandidateAdded, None, self._one(Skill).number, self._draw(st.floats(0, 1)), 1, -1)
 
-    def _choose(self) -> None:
+    def choose(self) -> None:
         slot = self._draw(st.sampled_from([slot for slot in self._slots(Skill) if slot.value["candidates"]]))
         index = self._draw(st.integers(0, len(slot.value["candidates"]) - 1))
         self._add(e.CandidateChosen, None, slot.number, "candidates", index, "drawn")
 
-    def _select(self) -> None:
+    def select(self) -> None:
         slot = self._one(Skill)
         size = len(slot.value["best_candidates"]) + len(slot.value["candidates"])
         kept = self._draw(st.lists(st.integers(0, size - 1), max_size=3, unique=True)) if size else []
         self._add(e.PopulationSelected, None, slot.number, kept)
+
+    def clear(self) -> None:
+        self._add(e.PredictionsCleared, None, self._one(Skill).number)
+
+    def remember(self) -> None:
+        slot = self._draw(
+            st.sampled_from([slot for slot in self._slots(Skill) if slot.value["best_candidates"]])
+        )
+        index = self._draw(st.integers(0, len(slot.value["best_candidates"]) - 1))
+        self._add(e.BestRemembered, None, slot.number, index)
+
+    def freeze(self) -> None:
+        flag = self._draw(st.booleans())
+        self._add(e.TrainabilityChanged, None, self._one(Skill).number, flag, flag, "drawn")
+
+    def fail(self) -> None:
+        self._add(e.RolloutFailed, self._rollout(), "ValueError", self._draw(text), "call")
+
+    def ask(self) -> None:
+        rollout, number = self._rollout(), self._draw(st.integers(0, 3))
+        asked = {"model": "drawn", "messages": [{"role": "user", "content": str(number)}]}
+        self._add(e.EffectStarted, rollout, "language_model", f"{number:032x}", 0, asked, None, -1)
+        began = len(self._events)
+        if self._draw(st.booleans()):
+            self._add(e.EffectFailed, rollout, "Timeout", "no answer", 1000, 1, cause=began)
+        else:
+            answer = {"content": self._draw(text)}
+            self._add(e.EffectCompleted, rollout, answer, "drawn", 3, 2, 0.0, 1000, 1, cause=began)
+
+
+Step = tuple[Callable[[_History], None], Callable[[_History], bool], int]
+"""What a step does, whether it is possible, and how many events it adds at most."""
+
+
+def _always(history: _History) -> bool:
+    return True
+
+
+_STEPS: dict[str, Step] = {
+    "declare": (_History.declare, _always, 1),
+    "label": (_History.label, _always, 1),
+    "lock": (_History.lock, _always, 1),
+    "metric": (_History.metric, _always, 1),
+    "ask": (_History.ask, _always, 2),
+    "fail": (_History.fail, _always, 1),
+    "outside": (_History.outside, _History.has_notes, 1),
+    "update": (_History.update, _History.has_notes, 1),
+    "patch": (_History.patch, _History.has_notes, 1),
+    "assign": (_History.assign, _History.has_notes, 1),
+    "read": (_History.read, _History.has_notes, 1),
+    "predict": (_History.predict, _History.has_skill, 1),
+    "propose": (_History.propose, _History.has_skill, 1),
+    "candidate": (_History.candidate, _History.has_skill, 1),
+    "freeze": (_History.freeze, _History.has_skill, 1),
+    "clear": (_History.clear, _History.has_skill, 1),
+    "reward": (_History.reward, _History.has_predictions, 2),
+    "close": (_History.close, _History.has_predictions, 1),
+    "choose": (_History.choose, _History.has_candidates, 1),
+    "select": (_History.select, _History.has_candidates, 1),
+    "remember": (_History.remember, _History.has_best, 1),
+}
+_OFTEN = (
+    *("declare", "update", "patch", "predict", "predict", "candidate", "candidate", "reward", "reward"),
+    *("choose", "select", "remember", "propose"),
+)
+_PLAN = st.sampled_from((*_STEPS, *_OFTEN))
+_MORE = st.integers(0, 79)
+"""Zero ends a history."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import datetime
 import functools
-import importlib
 import re
 from collections.abc import Callable, Iterator
+from re import _parser  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any
 
 from hypothesis import strategies as st
@@ -136,7 +136,7 @@ def _fewest(pattern: str) -> int | None:
 
 @functools.lru_cache(maxsize=256)
 def _parsed(pattern: str) -> int:
-    parser: Any = importlib.import_module("re._parser")
+    parser: Any = _parser  # not in the types of the standard library
     return int(parser.parse(pattern).getwidth()[0])
 
 

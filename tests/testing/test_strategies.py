@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
@@ -260,4 +260,28 @@ def test_histories_reach_every_kind_they_are_made_for() -> None:
         "VariableDeclared", "VariableUpdated", "VariableAssigned", "ValuePatched", "PredictionAppended",
         "RewardsAttributed", "PredictionsArchived", "PredictionsClosed", "CandidateProposed", "CandidateAdded",
         "CandidateChosen", "PopulationSelected", "EditedFromOutside", "TrackerLocked", "LabelSet", "MetricLogged",
+        "PredictionsCleared", "BestRemembered", "TrainabilityChanged", "RolloutFailed", "FieldRead",
+        "EffectStarted", "EffectCompleted", "EffectFailed",
     }  # fmt: skip
+
+
+@settings(suppress_health_check=ANY_HEALTH)
+@given(history=histories(min_size=3, max_size=7))
+def test_histories_have_the_length_that_is_asked_for_and_causes_that_stand_before_them(
+    history: list[e.Event],
+) -> None:
+    assert 3 <= len(history) - 1 <= 7
+    for seq, event in enumerate(history, 1):
+        if isinstance(event, (e.EffectCompleted, e.EffectFailed)):
+            assert event.cause < seq and isinstance(history[event.cause - 1], e.EffectStarted)
+
+
+def test_a_history_that_fails_is_shortened_to_what_it_takes() -> None:
+    short = find(
+        histories(),
+        lambda history: any(isinstance(event, e.ValuePatched) for event in history),
+        settings=settings(max_examples=2000, database=None, deadline=None, derandomize=True),
+    )
+    names = [type(event).__name__ for event in short]
+    assert names[0] == "RunStarted" and names[-1] == "ValuePatched"
+    assert len(names) <= 5
