@@ -137,7 +137,10 @@ class EvolutionaryOptimizer(Optimizer):
 
     def can_mutate(self) -> bool:
         """Whether `mutate_candidate` has something to go by."""
-        return self.mutation is not None
+        return (
+            self.mutation is not None
+            or type(self).mutate_candidate is not EvolutionaryOptimizer.mutate_candidate
+        )
 
     async def mutate_candidate(
         self,

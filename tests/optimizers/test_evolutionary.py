@@ -83,6 +83,21 @@ def test_mutation_climbs(mutation: Any) -> None:
         assert run.state.variables["teller/knob"]["value"] == 7
 
 
+class Mutates(EvolutionaryOptimizer):
+    """Mutates by itself, without a function."""
+
+    async def mutate_candidate(
+        self, step: int, variable: Any, selected: Any, x: Any, y: Any, y_pred: Any, rng: Random
+    ) -> Any:
+        return one_up(selected, rng)
+
+
+def test_a_subclass_that_mutates_by_itself_needs_no_mutation_function() -> None:
+    with fresh_run(4) as run:
+        train(near_seven, Mutates(selection="best"), {"knob": Knob}, seen=40, epochs=2)
+        assert run.state.variables["teller/knob"]["value"] == 7
+
+
 def test_every_proposal_names_the_events_that_scored_its_parents() -> None:
     with fresh_run(2) as run:
         optimizer = EvolutionaryOptimizer(mutation=one_up, merging_rate=0.5)
