@@ -18,7 +18,6 @@ from hypothesis.errors import Unsatisfiable
 from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.models.conversion import is_data_model, schema_of
 from eventcore.models.json_data_model import JsonDataModel
-from eventcore.testing.own_lines import own_line_of
 from eventcore.testing.schema_strategies import draw, json_values
 from eventcore.training.rewards import get
 from eventcore.training.rewards.base import Reward
@@ -73,20 +72,18 @@ class RewardSubject:
     def prepare(self) -> None:
         """Try what every check needs: pairs, and a reward.
 
+        A factory that raises is no matter of usage: that is left to the checks.
+
         Raises:
             InvalidValue: There are none; the message says what to pass instead.
         """
         assert self.pairs
+        _require_factory(self.factory)
         try:
-            self.make()
-        except EventcoreError as error:
-            raise InvalidValue(str(error)) from error
-        except Exception as error:
-            place = own_line_of(error)
-            raise InvalidValue(
-                f"cannot make the reward to check: {self.name} raised {type(error).__name__}: {error}"
-                + (f" (in {place})" if place else "")
-            ) from error
+            made = _made(self.factory)
+        except Exception:
+            return
+        _reward_of(self.factory, made)
 
 
 def made_by(factory: Any) -> Reward:
@@ -95,7 +92,16 @@ def made_by(factory: Any) -> Reward:
     Raises:
         InvalidValue: It is neither.
     """
-    made = factory if _is_reward_function(factory) else _called(factory)
+    _require_factory(factory)
+    return _reward_of(factory, _made(factory))
+
+
+def _made(factory: Any) -> Any:
+    made = factory if _is_reward_function(factory) else factory()
+    return made() if isinstance(made, type) and issubclass(made, Reward) else made
+
+
+def _reward_of(factory: Any, made: Any) -> Reward:
     try:
         return get(made)
     except InvalidValue:
@@ -105,7 +111,7 @@ def made_by(factory: Any) -> Reward:
         ) from None
 
 
-def _called(factory: Any) -> Any:
+def _require_factory(factory: Any) -> None:
     if isinstance(factory, Reward):
         name = type(factory).__name__
         raise InvalidValue(
@@ -118,12 +124,11 @@ def _called(factory: Any) -> Any:
             "reward, or a function f(y_true, y_pred)"
         )
     needed = _required(factory)
-    if needed:
+    if needed and not _is_reward_function(factory):
         raise InvalidValue(
             f"cannot make a reward with {_named(factory)}, which needs {', '.join(needed)}: pass a function without "
             f"arguments, `lambda: {_named(factory)}(...)`"
         )
-    return factory()
 
 
 def _is_reward_function(factory: Any) -> bool:
