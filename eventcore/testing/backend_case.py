@@ -61,8 +61,9 @@ def _write(machine: Any, steps: Iterable[StepTaken]) -> None:
     """Take the steps again on a backend in memory, and record after each what the model says."""
     from eventcore.variables import Variable
 
-    names = {"open": _in_memory, "_reopen": _nothing}
+    names = {"open": _in_memory, "open_reader": _in_memory, "_reopen": _nothing, "alone": "it is a model"}
     reference = type("Reference", (machine,), names)()
+    reference.fates = list(machine.latest.fates) if machine.latest is not None else []
     last, held = Variable(data_model=Step, name="step"), Variable(data_model=ShouldHold, name="should_hold")
     reference.begin()
     try:

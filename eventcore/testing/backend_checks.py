@@ -16,11 +16,15 @@ import signal
 import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import seed, settings
+from hypothesis.internal.conjecture import engine
+from hypothesis.reporting import with_reporter
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventcore.backends.wrappers import Faulty
@@ -30,6 +34,7 @@ from eventcore.testing.backend_base import ALL, block
 from eventcore.testing.backend_breakage import BREAKAGE_CHECKS
 from eventcore.testing.backend_child import command, start
 from eventcore.testing.backend_machine import BackendMachine, machine_of
+from eventcore.testing.backend_processes import end_server
 from eventcore.testing.backend_subject import PATIENCE, BackendSubject, UrlFactory, abilities, folder
 from eventcore.testing.backends import BackendConformance
 from eventcore.testing.checks import (
@@ -44,6 +49,9 @@ from eventcore.testing.checks import (
     run_checks,
 )
 from eventcore.testing.profiles import ANY_HEALTH
+
+SHORTENING = 15
+"""Seconds in which a failing history is made shorter."""
 
 # --- the conformance suite, test by test -----------------------------------------------------------
 
@@ -105,6 +113,27 @@ def _close_all(opened: list[Faulty]) -> None:
 # --- histories and processes -----------------------------------------------------------------------
 
 
+HISTORIES = settings(
+    max_examples=40,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    report_multiple_bugs=False,
+    suppress_health_check=ANY_HEALTH,
+)
+
+
+@contextmanager
+def _shortened_quickly() -> Generator[None]:
+    """Look for a shorter history for some seconds; hypothesis would for five minutes, and has no setting for that."""
+    with mock.patch.object(engine, "MAX_SHRINKING_SECONDS", SHORTENING, create=True), with_reporter(_silent):
+        yield
+
+
+def _silent(text: object) -> None:
+    """What hypothesis would print is in the report."""
+
+
 def random_histories(subject: BackendSubject, tally: Tally) -> None:
     """Drive it through random histories beside a model of plain dicts."""
     opened: list[Faulty] = []
@@ -117,23 +146,17 @@ def random_histories(subject: BackendSubject, tally: Tally) -> None:
     machine: type[BackendMachine] = type(found.__name__, (found,), {"open": open_counted})
 
     try:
-        run_state_machine_as_test(
-            seed(subject.number)(machine),
-            settings=settings(
-                max_examples=40,
-                stateful_step_count=30,
-                deadline=None,
-                database=None,
-                report_multiple_bugs=False,
-                suppress_health_check=ANY_HEALTH,
-            ),
-        )
+        with _shortened_quickly():
+            run_state_machine_as_test(seed(subject.number)(machine), settings=HISTORIES)
     except Exception as failure:
         first = failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure
         said = str(first) if isinstance(first, AssertionError) else f"{type(first).__name__}: {first}"
         raise CheckFailed(f"{_line_of(first)} {said}\n{machine.case()}".strip()) from failure
     finally:
         _close_all(opened)
+        end_server()
+    if machine.alone:
+        tally.note(f"no other process took part: {machine.alone}")
     tally.count(sum(sum(backend.calls.values()) for backend in opened))
 
 

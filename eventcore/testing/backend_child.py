@@ -14,9 +14,9 @@ from typing import Any
 
 from eventcore.errors import ConcurrentAppend, StorageError, StoreBusy
 from eventcore.history.backend import Backend, Posting, RunRow, StoredSnapshot
-from eventcore.history.urls import open_backend
+from eventcore.history.urls import backend_class, open_backend, split
 from eventcore.testing.backend_survival import BROKEN
-from eventcore.testing.elsewhere import by_name
+from eventcore.testing.whereabouts import found_at
 
 ENOUGH = 100_000
 """Appends of one process."""
@@ -37,11 +37,20 @@ def start(task: dict[str, Any]) -> subprocess.Popen[str]:
 
 
 def opened(opener: dict[str, Any]) -> Backend:
-    """Open the store a task names: by URL, or by the class of the backend and its place."""
+    """Open the store a task names: by URL, by the class of the backend, or as a state machine opens it."""
     if "url" in opener:
         return open_backend(opener["url"])
-    backend: Backend = by_name(opener["module"], opener["name"]).open(opener["place"])
+    cls, place = found(opener), opener["place"]
+    machine = "machine" in opener
+    backend: Backend = cls.open(object.__new__(cls), place) if machine else cls.open(place)
     return backend
+
+
+def found(opener: dict[str, Any]) -> Any:
+    """Import the class that opens the store a task names."""
+    if "url" in opener:
+        return backend_class(split(opener["url"])[0])
+    return found_at(opener["machine"] if "machine" in opener else opener["where"])
 
 
 def main(task: dict[str, Any]) -> None:

@@ -9,46 +9,73 @@ says in words. Bind it with hypothesis:
 
     TestMine = MyMachine.TestCase
 
-or with `machine_of`. The shortest failing history is printed as a program, and saved as a log of what should have
-happened that `eventcore show` opens. What it cannot do is kill the process or fill the disk: `check_backend` does.
+or with `machine_of`. A second handle follows, other processes append and claim, and some are killed while they do.
+The shortest failing history is printed as a program, and saved as a log of what should have happened that `eventcore
+show` opens. What it cannot do is fill the disk or cut the power: `check_backend` does.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from hypothesis import currently_in_test_context, event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from eventcore.errors import ConcurrentAppend, DuplicateName, InvalidValue, NotFound
-from eventcore.history.backend import Backend, Block, Posting, StoredSnapshot
+from eventcore.errors import ConcurrentAppend, DuplicateName, EventcoreError, InvalidValue, NotFound
+from eventcore.history.backend import Backend, Block, Posting, RunRow, StoredSnapshot
 from eventcore.testing.backend_case import origin, save
-from eventcore.testing.backend_model import SEQS, Edge, ModelRun
-from eventcore.testing.backend_subject import BackendSubject, UrlFactory
-from eventcore.testing.cases import SavingTestCase, StepTaken, program, recorded
+from eventcore.testing.backend_model import SEQS, Edge, ModelRun, blocks_of
+from eventcore.testing.backend_processes import (
+    Append,
+    Asked,
+    Claim,
+    Create,
+    EndingTestCase,
+    Said,
+    Task,
+    asked_of,
+    elsewhere,
+    why_not,
+)
+from eventcore.testing.backend_subject import BackendSubject, UrlFactory, abilities
+from eventcore.testing.cases import StepTaken, program, recorded
+from eventcore.testing.checks import DoesNotApply
 from eventcore.testing.interposed import a_fast_folder
+from eventcore.testing.whereabouts import whereabouts
+from eventcore.testing.whereabouts import why_not as why_not_found
 
 T = TypeVar("T")
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "ü"])
 SIZES = st.integers(1, 40)
 PAYLOADS = st.one_of(st.binary(max_size=40), st.integers(1, 60_000).map(lambda size: b"\xab" * size))
 
+OTHERS = 4
+"""How often other processes take part in one history."""
+
 
 class BackendMachine(RuleBasedStateMachine):
-    """Creates, forks, claims, appends, reads, deletes and reopens; compares everything after each step.
+    """Creates, forks, claims, appends, reads, follows, deletes, reopens and kills; compares after each step.
 
     Attributes:
+        alone: Why no other process takes part; "" where others do, None until that is found out.
+        shuts_out: Whether the backend refuses other processes while it is open: then it is closed for them.
         factory: What `machine_of` was given; None in a class that defines `open`.
         latest: The machine that was made last: after a failure, the one with the shortest history.
         taken: What was done, by rules that are `recorded`.
     """
 
+    alone: ClassVar[str | None] = None
+    shuts_out: ClassVar[bool] = False
     factory: ClassVar[Any] = None
     latest: ClassVar[BackendMachine | None] = None
-    TestCase = SavingTestCase()
+    TestCase = EndingTestCase()
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,12 +86,30 @@ class BackendMachine(RuleBasedStateMachine):
         self.model: dict[int, ModelRun] = {}
         self.given: set[int] = set()
         self.backend: Backend | None = None
+        self.reader: Backend | None = None
+        self.seen: dict[int, int] = {}
+        self.fates: list[int] = []
 
     # -- what a subclass gives ----------------------------------------------------------------
 
     def open(self, place: str) -> Backend:
         """Open the backend at `place`, creating the store if there is none."""
         raise TypeError("cannot run the machine: define `open(self, place)` in the subclass")
+
+    def open_reader(self, place: str) -> Backend:
+        """Open the store a second time, to follow it; where that fails, the first handle follows."""
+        return self.open(place)
+
+    def opener(self, place: str) -> dict[str, Any]:
+        """Return how another process opens a store: as this class does.
+
+        Raises:
+            DoesNotApply: It cannot.
+        """
+        where = whereabouts(type(self))
+        if where is None:
+            raise DoesNotApply(why_not_found(type(self)))
+        return {"machine": where, "place": place}
 
     # -- a failing history ------------------------------------------------------------------------
 
@@ -78,6 +123,11 @@ class BackendMachine(RuleBasedStateMachine):
         """Take one step of a program: a rule, and what always holds after it."""
         getattr(self, rule)(**arguments)
         self.the_store_is_what_the_model_says()
+
+    @property
+    def others_left(self) -> bool:
+        """Whether another process may take part once more: some milliseconds each time, so not at every step."""
+        return not self.alone and sum("process" in rule for rule, _ in self.taken) < OTHERS
 
     # -- helpers of the rules -------------------------------------------------------------------
 
@@ -100,6 +150,19 @@ class BackendMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         """Open an empty store."""
         self.backend = self.open(self.place)
+        cls = type(self)
+        if cls.alone is None:
+            cls.alone = self._why_alone()
+        if cls.alone and currently_in_test_context():
+            event(f"no other process takes part: {cls.alone}")
+
+    def _why_alone(self) -> str:
+        if not self.store.durable:
+            return "the backend says that it is not durable"
+        try:
+            return why_not(self.opener(str(self.folder / "probe")))
+        except DoesNotApply as reason:
+            return str(reason)
 
     @rule(name=NAMES, meta=st.binary(max_size=20), writer=st.sampled_from(["", "w1", "w2"]))
     @recorded
@@ -129,10 +192,13 @@ class BackendMachine(RuleBasedStateMachine):
         except DuplicateName:
             assert taken, f"the name {name!r} was free"
             return
-        assert not taken, f"the name {name!r} was given twice"
+        self._created(row, ModelRun(row.id, name, parent, forked_at, writer, meta))
+
+    def _created(self, row: RunRow, run: ModelRun) -> None:
+        assert self._named(run.name) is None, f"the name {run.name!r} was given twice"
         assert row.id not in self.given, "a number was given twice"
         self.given.add(row.id)
-        self.model[row.id] = ModelRun(row.id, name, parent, forked_at, writer, meta)
+        self.model[row.id] = run
 
     @precondition(lambda self: self.model)
     @rule(
@@ -150,7 +216,11 @@ class BackendMachine(RuleBasedStateMachine):
         except ConcurrentAppend:
             assert off, "a claim at the right epoch was refused"
             return
+        self._claimed(row, run, writer, off)
+
+    def _claimed(self, row: RunRow | None, run: ModelRun, writer: str, off: int | None) -> None:
         assert not off, "a claim at a wrong epoch was accepted"
+        assert row is not None
         run.epoch += bool(writer)
         run.writer = writer
         assert (row.epoch, row.writer, row.head) == (run.epoch, writer, run.head)
@@ -174,7 +244,7 @@ class BackendMachine(RuleBasedStateMachine):
     ) -> None:
         """Append blocks, perhaps none, perhaps with a snapshot and postings."""
         run = self._pick(choice)
-        blocks = _blocks(run.head, sizes, payload)
+        blocks = blocks_of(run.head, sizes, payload)
         head = blocks[-1].last_seq if blocks else run.head
         stored = None
         if snapshot is not None:
@@ -192,13 +262,15 @@ class BackendMachine(RuleBasedStateMachine):
         """Append with a wrong head or epoch: nothing of it may become visible."""
         run = self._pick(choice)
         expected = run.head + head_off
-        if expected < 0 or (head_off == 0 and epoch_off == 0):
-            return
+        if expected >= 0 and (head_off or epoch_off):
+            self._refused(run, expected, run.epoch + epoch_off)
+
+    def _refused(self, run: ModelRun, expected: int, epoch: int) -> None:
         try:
             self.store.append(
                 run.id,
                 expected,
-                run.epoch + epoch_off,
+                epoch,
                 [Block(expected + 1, expected + 1, b"never")],
                 StoredSnapshot(expected, b"never"),
                 [Posting(0, expected, b"never")],
@@ -249,7 +321,15 @@ class BackendMachine(RuleBasedStateMachine):
     @rule()
     @recorded
     def reopen(self) -> None:
-        """Close and open again: a durable store is unchanged."""
+        """Close all and open again: a durable store is unchanged."""
+        self._close_reader()
+        self._reopen()
+
+    @precondition(lambda self: self.reader is not None and self.store.durable)
+    @rule()
+    @recorded
+    def reopen_beside_the_reader(self) -> None:
+        """Close and open again while the one that follows goes on."""
         self._reopen()
 
     @precondition(lambda self: self.backend is not None and self.backend.durable and self.model)
@@ -261,13 +341,173 @@ class BackendMachine(RuleBasedStateMachine):
             if run.writer:
                 self.store.claim(run.id, "")
                 run.writer = ""
+        self._close_reader()
         self._reopen()
 
     def _reopen(self) -> None:
         log_id = self.store.log_id
         self.store.close()
+        self._open_again(log_id)
+
+    def _open_again(self, log_id: str) -> None:
         self.backend = self.open(self.place)
         assert self.backend.log_id == log_id
+
+    # -- one that follows --------------------------------------------------------------------------
+
+    @precondition(lambda self: self.model)
+    @rule(choice=st.integers(0, 9), size=SIZES)
+    @recorded
+    def follow(self, choice: int, size: int) -> None:
+        """Read on where the reader stands, append, and read on: it sees what was appended, and nothing else."""
+        self._read_on()
+        run = self._pick(choice)
+        self._append_one(run, size)
+        self._read_on()
+
+    def _append_one(self, run: ModelRun, size: int) -> None:
+        blocks = blocks_of(run.head, [size], b"mine")
+        self.store.append(run.id, run.head, run.epoch, blocks)
+        run.add(blocks)
+
+    def _read_on(self) -> None:
+        reader = self._opened_reader()
+        for run in self.model.values():
+            seen = self.seen.get(run.id, run.forked_at)
+            assert reader.head(run.id) == run.head
+            assert list(reader.blocks(run.id, seen + 1, 2**60)) == [
+                b for b in run.blocks if b.first_seq > seen
+            ]
+            self.seen[run.id] = run.head
+
+    def _opened_reader(self) -> Backend:
+        """The handle that follows, which stays open; the store's own where it does not open twice."""
+        if self.reader is None:
+            with contextlib.suppress(EventcoreError, TypeError):
+                self.reader = self.open_reader(self.place)
+        if self.reader is not None and self.reader.log_id != self.store.log_id:
+            self._close_reader()
+        return self.reader or self.store
+
+    def _close_reader(self) -> None:
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            reader.close()
+
+    # -- other processes ---------------------------------------------------------------------------
+
+    @precondition(lambda self: self.model and self.others_left)
+    @rule(
+        name=NAMES,
+        choice=st.integers(0, 9),
+        writer=st.sampled_from(["", "w4"]),
+        off=st.sampled_from([None, 0, 0, -1, 1]),
+    )
+    @recorded
+    def another_process_creates_and_claims(
+        self, name: str, choice: int, writer: str, off: int | None
+    ) -> None:
+        """Have another process claim a run written here, having made another: this one's epoch is refused then."""
+        run = self._pick(choice)
+        self._append_one(run, 1)
+        expected = None if off is None else run.epoch + off
+        created, claimed = self._by_another_process([Create(name), Claim(run.id, writer, expected)])
+        assert (created.error == "DuplicateName") == (self._named(name) is not None), created
+        if created.row is not None:
+            self._created(created.row, ModelRun(created.row.id, name, None, 0, "", b""))
+        if claimed.error:
+            assert claimed.error == "ConcurrentAppend", claimed
+            assert off, "a claim at the right epoch was refused"
+            return
+        self._claimed(claimed.row, run, writer, off)
+        if writer:
+            self._refused(run, run.head, run.epoch - 1)
+
+    @precondition(lambda self: self.model and self.others_left)
+    @rule(
+        choice=st.integers(0, 9),
+        sizes=st.lists(SIZES, min_size=1, max_size=3),
+        payload=PAYLOADS,
+        head_off=st.sampled_from([0, 0, 0, -1, 1]),
+        epoch_off=st.sampled_from([0, 0, 0, -1, 1]),
+    )
+    @recorded
+    def another_process_appends(
+        self, choice: int, sizes: list[int], payload: bytes, head_off: int, epoch_off: int
+    ) -> None:
+        """Have another process append, as one that is at the head or as one that is behind."""
+        run = self._pick(choice)
+        expected = max(0, run.head + head_off)
+        asked = appended(run, sizes, payload, expected, run.epoch + epoch_off)
+        [said] = self._by_another_process([asked])
+        if said.error:
+            assert said.error == "ConcurrentAppend", said
+            assert expected != run.head or epoch_off, "an append at the right head and epoch was refused"
+            assert said.numbers == (expected, run.head), said
+            return
+        assert expected == run.head and not epoch_off, "a writer that is behind was let in"
+        run.add(asked.blocks, asked.snapshot, asked.postings)
+
+    @precondition(lambda self: self.model and self.others_left)
+    @rule(
+        choice=st.integers(0, 9),
+        whole=st.integers(0, 2),
+        sizes=st.lists(SIZES, min_size=1, max_size=3),
+        payload=PAYLOADS,
+        calls=st.integers(0, 150),
+    )
+    @recorded
+    def a_process_is_killed(
+        self, choice: int, whole: int, sizes: list[int], payload: bytes, calls: int
+    ) -> None:
+        """Kill a process at some call of its last append: what it acknowledged is there, the last whole or not."""
+        run = self._pick(choice)
+        after = ModelRun(run.id, run.name, run.parent, run.head, run.writer, run.meta, run.epoch)
+        asked: list[Append] = []
+        for _ in range(whole + 1):
+            asked.append(appended(after, sizes, payload, after.head, after.epoch))
+            after.add(asked[-1].blocks)
+        for each in asked[: self._by_a_process_that_is_killed(asked, calls)]:
+            run.add(each.blocks, each.snapshot, each.postings)
+
+    def _by_another_process(self, asked: list[Asked]) -> list[Said]:
+        """What another process is answered, which then ends."""
+        if self.alone:
+            return [asked_of(self.store, each) for each in asked]
+        said = self._elsewhere(Task(self.opener(self.place), asked))
+        assert len(said) == len(asked) + 1 and not said[-1].code, f"another process ended early: {said}"
+        return said[:-1]
+
+    def _by_a_process_that_is_killed(self, asked: list[Append], calls: int) -> int:
+        """How many appends are there after a process was killed; where there are no others, those it is told."""
+        if self.alone:
+            fate = self.fates.pop(0) if self.fates else len(asked)
+            for each in asked[:fate]:
+                asked_of(self.store, each)
+            return fate
+        said = self._elsewhere(Task(self.opener(self.place), [*asked], True, calls))
+        assert said[-1].code == -signal.SIGKILL, f"it was not the kill that ended it: {said}"
+        assert not any(one.error for one in said), (
+            f"an append at the right head and epoch was refused: {said}"
+        )
+        fate = len(said) - 1
+        if fate < len(asked) and self.store.head(asked[0].run) == asked[fate].blocks[-1].last_seq:
+            fate += 1
+        self.fates.append(fate)
+        return fate
+
+    def _elsewhere(self, task: Task) -> list[Said]:
+        """Have another process do something; where it is shut out, everything here is closed meanwhile."""
+        said = [] if self.shuts_out else elsewhere(task)
+        if not said or said[0].what == "busy":
+            type(self).shuts_out = True
+            log_id = self.store.log_id
+            self._close_reader()
+            self.store.close()
+            said = elsewhere(task)
+            self._open_again(log_id)
+        assert all(one.what != "failed" for one in said), f"it failed in another process: {said}"
+        return said
 
     # -- what always holds -------------------------------------------------------------------------
 
@@ -296,6 +536,7 @@ class BackendMachine(RuleBasedStateMachine):
         number = len(self.taken)
         for block in _newest_and_another(run.blocks, number):
             self._read(run, 0, block.first_seq)
+            self._read(run, 0, block.last_seq)
             self._read(run, block.last_seq, block.last_seq)
             self._read(run, block.last_seq + 1, block.last_seq + 1)
         for seq in _newest_and_another(sorted(run.snapshots), number):
@@ -304,23 +545,26 @@ class BackendMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Check the store as a whole and remove it."""
-        if self.backend is not None:
-            assert list(self.backend.problems()) == []
-            self.backend.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self._close_reader()
+            if self.backend is not None:
+                assert list(self.backend.problems()) == []
+        finally:
+            if self.backend is not None:
+                self.backend.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _newest_and_another(things: list[T], number: int) -> list[T]:
     return [things[place] for place in sorted({len(things) - 1, number % len(things)})] if things else []
 
 
-def _blocks(head: int, sizes: list[int], payload: bytes) -> list[Block]:
-    """Blocks of so many seqs each, from a head on."""
-    blocks: list[Block] = []
-    for number, size in enumerate(sizes):
-        blocks.append(Block(head + 1, head + size, payload + bytes([number])))
-        head += size
-    return blocks
+def appended(run: ModelRun, sizes: list[int], payload: bytes, head: int, epoch: int) -> Append:
+    """An append with a snapshot and two postings, which share its fate."""
+    blocks = blocks_of(head, sizes, payload)
+    last = blocks[-1].last_seq
+    postings = [Posting(variable, last, payload[:9]) for variable in (0, 1)]
+    return Append(run.id, head, epoch, blocks, StoredSnapshot(last, payload), postings)
 
 
 def machine_of(url_factory: UrlFactory) -> type[BackendMachine]:
@@ -331,8 +575,17 @@ def machine_of(url_factory: UrlFactory) -> type[BackendMachine]:
     """
     subject = BackendSubject(url_factory)
 
+    able = functools.cache(lambda: abilities(subject))
+
     def opened(self: BackendMachine, place: str) -> Backend:
         return subject.open(place)
 
+    def opened_to_read(self: BackendMachine, place: str) -> Backend:
+        return subject.open(place, **({"read_only": True} if able()[0] else {}))
+
+    def opener(self: BackendMachine, place: str) -> dict[str, Any]:
+        return subject.opener_of(place)
+
     name = "MachineOf" + "".join(character for character in subject.name if character.isalnum())
-    return type(name[:60], (BackendMachine,), {"open": opened, "factory": staticmethod(url_factory)})
+    names = {"open": opened, "open_reader": opened_to_read, "opener": opener}
+    return type(name[:60], (BackendMachine,), {**names, "factory": staticmethod(url_factory)})

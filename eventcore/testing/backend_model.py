@@ -85,3 +85,12 @@ class ModelRun:
             self.snapshots[snapshot.seq] = snapshot.data
         for chunk in postings or ():
             self.postings[chunk.variable, chunk.last_seq] = chunk.data
+
+
+def blocks_of(head: int, sizes: list[int], payload: bytes) -> list[Block]:
+    """Blocks of so many seqs each, from a head on."""
+    blocks: list[Block] = []
+    for number, size in enumerate(sizes):
+        blocks.append(Block(head + 1, head + size, payload + bytes([number])))
+        head += size
+    return blocks

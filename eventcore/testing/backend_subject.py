@@ -16,7 +16,7 @@ from eventcore.errors import EventcoreError
 from eventcore.history.backend import Backend
 from eventcore.history.urls import open_backend
 from eventcore.testing.checks import DoesNotApply
-from eventcore.testing.elsewhere import importable
+from eventcore.testing.whereabouts import whereabouts, why_not
 
 UrlFactory = Any
 """f(place) -> URL, or a backend class with `open(place, **options)`. A place is a path where nothing is yet."""
@@ -67,10 +67,10 @@ class BackendSubject:
         """Return what `opener` does, without making a store there."""
         if not self.is_class:
             return {"url": self.factory(place)}
-        where = importable(self.factory)
+        where = whereabouts(self.factory)
         if where is None:
-            raise DoesNotApply("the class cannot be imported by name, so no other process can open the store")
-        return {"module": where[0], "name": where[1], "place": place}
+            raise DoesNotApply(f"no other process can open the store: {why_not(self.factory)}")
+        return {"where": where, "place": place}
 
 
 @contextmanager

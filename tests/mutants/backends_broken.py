@@ -1,14 +1,18 @@
-"""Backends that do well until something breaks below them: a full disk, a failing call, a power cut, a torn file."""
+"""Backends that do well until something breaks below them (a disk, a call, the power), or others use the store too."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
+from eventcore.backends.lmdb import LmdbBackend
 from eventcore.backends.memory import MemoryBackend
+from eventcore.backends.sqlite import SqliteBackend
 from eventcore.errors import StorageError
+from eventcore.history.backend import Block, Posting, RunRow, StoredSnapshot
 from tests.mutants.backends import KIND
 from tests.mutants.journal import Journal
 
@@ -242,3 +246,63 @@ class RefusesEveryTornEnd(Journal):
         if super().sound_part(data) != data:
             raise ValueError("the journal is damaged")
         return data
+
+
+# --- other handles and other processes ----------------------------------------------------------------
+
+
+@mutant("random_histories")
+class FollowersKeepTheHead(SqliteBackend):
+    """Remembers the head of a run where it only reads: a follower never sees what comes."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.kept: dict[int, int] = {}
+
+    def head(self, run: int) -> int:
+        """As it was."""
+        head = super().head(run)
+        if not self.read_only:
+            return head
+        return self.kept.setdefault(run, head)
+
+
+@mutant("random_histories")
+class KeepsTheEpoch(LmdbBackend):
+    """Remembers the epoch it has seen last, so that the claim of another process shuts nobody out."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.known: dict[int, int] = {}
+
+    def append(self, run: int, expected_head: int, epoch: int, *rest: Any, **named: Any) -> None:
+        """In the epoch there is, if it is asked for the one it knows."""
+        row = self.run(run)
+        known = row is not None and self.known.get(run) == epoch
+        super().append(run, expected_head, row.epoch if row is not None and known else epoch, *rest, **named)
+        self.known[run] = epoch
+
+    def claim(self, run: int, writer: str, expected_epoch: int | None = None) -> RunRow:
+        """And remember."""
+        row = super().claim(run, writer, expected_epoch)
+        self.known[run] = row.epoch
+        return row
+
+
+@mutant("random_histories")
+class PostingsInALineOfTheirOwn(Journal):
+    """Writes postings after the blocks, in a line of their own: a kill between the two leaves half an append."""
+
+    def append(
+        self,
+        run: int,
+        expected_head: int,
+        epoch: int,
+        blocks: Sequence[Block],
+        snapshot: StoredSnapshot | None = None,
+        postings: Sequence[Posting] = (),
+    ) -> None:
+        """One after the other."""
+        super().append(run, expected_head, epoch, blocks, snapshot)
+        if postings:
+            super().append(run, self.head(run), epoch, (), None, postings)

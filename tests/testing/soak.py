@@ -32,6 +32,7 @@ STEPS = 50
 class LockstepMachine(BackendMachine):
     """The machine, on all three backends."""
 
+    alone = "one of the stores is in memory"
     steps: ClassVar[int] = 0
     held: MemoryBackend | None = None
 
