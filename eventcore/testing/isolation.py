@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -35,6 +36,9 @@ GRACE = 5.0
 ENDING = 1.0
 """Seconds a process gets to end after it has said what came of it."""
 
+LIBRARIES = frozenset({"eventcore", "hypothesis", "lmdb", "orjson", "zstandard"})
+"""Imported here once a fork has needed them, so that the next need not do it again."""
+
 _inside = False
 
 
@@ -46,12 +50,14 @@ class Told(msgspec.Struct):
         raised: Name of the exception that ended it, with its module: "builtins.ValueError"; "" if it returned.
         message: What the exception said.
         details: Its traceback.
+        imported: Modules of ours, and of libraries that hold nothing of the user's, that it imported.
     """
 
     value: Any = None
     raised: str = ""
     message: str = ""
     details: str = ""
+    imported: list[str] = msgspec.field(default_factory=lambda: list[str]())
 
 
 def can_isolate() -> bool:
@@ -77,10 +83,14 @@ def told_in_a_fork(work: Callable[[], Any], limit: float | None = None) -> Told:
             process.start()
         theirs.close()
         try:
-            return _awaited(process, ours, lines, limit)
+            told = _awaited(process, ours, lines, limit)
         finally:
             ours.close()
             _end(process)
+    for name in told.imported:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    return told
 
 
 def in_a_fork(work: Callable[[], T], limit: float | None = None) -> T:
@@ -120,9 +130,11 @@ def _work(work: Callable[[], Any], theirs: Any, lines: IO[bytes]) -> None:
     gc.freeze()  # what the parent process holds is not ours to finalize
     # Not `dump_traceback_later`: where the parent process has used it, as pytest does, it waits for a thread there.
     faulthandler.register(signal.SIGUSR2, file=lines)
+    before = set(sys.modules)
     try:
-        told = Told(value=work())
-        said = msgspec.json.encode(told)
+        value = work()
+        new = sorted(name for name in set(sys.modules) - before if name.partition(".")[0] in LIBRARIES)
+        said = msgspec.json.encode(Told(value=value, imported=new))
     except BaseException as error:
         cls = type(error)
         details = "".join(traceback.format_exception(error))
