@@ -374,11 +374,12 @@ class BackendMachine(RuleBasedStateMachine):
         reader = self._opened_reader()
         for run in self.model.values():
             seen = self.seen.get(run.id, run.forked_at)
-            assert reader.head(run.id) == run.head
-            assert list(reader.blocks(run.id, seen + 1, 2**60)) == [
-                b for b in run.blocks if b.first_seq > seen
-            ]
+            self._reads_from(reader, run, seen + 1)
             self.seen[run.id] = run.head
+
+    def _reads_from(self, backend: Backend, run: ModelRun, first: int) -> None:
+        assert backend.head(run.id) == run.head
+        assert list(backend.blocks(run.id, first, 2**60)) == run.overlapping(first, 2**60)
 
     def _opened_reader(self) -> Backend:
         """The handle that follows, which stays open; the store's own where it does not open twice."""
@@ -523,8 +524,7 @@ class BackendMachine(RuleBasedStateMachine):
             assert (row.name, row.parent, row.forked_at) == (run.name, run.parent, run.forked_at)
             assert (row.head, row.epoch, row.writer, row.meta) == (run.head, run.epoch, run.writer, run.meta)
             assert self.store.run(run.name) == self.store.run(run.id) == row
-            assert self.store.head(run.id) == run.head
-            assert list(self.store.blocks(run.id, 0, 2**60)) == run.blocks
+            self._reads_from(self.store, run, 0)
             assert self.store.snapshot_seqs(run.id) == sorted(run.snapshots)
             assert self.store.indexed_to(run.id) == max((seq for _, seq in run.postings), default=0)
             for variable in range(3):

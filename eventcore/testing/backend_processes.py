@@ -169,6 +169,11 @@ def elsewhere(task: Task) -> list[Said]:
     return _servers[mine].do(task)
 
 
+def server_is_running() -> bool:
+    """Whether this process has started the one that forks the children, and not ended it."""
+    return os.getpid() in _servers
+
+
 @atexit.register
 def end_server() -> None:
     """End the process that forks the children, if this one has started it."""

@@ -14,9 +14,12 @@ import eventcore as ec
 from eventcore.history.backend import Backend
 from eventcore.testing import BackendMachine, check_backend
 from eventcore.testing.backend_machine import machine_of as machine_of_backend
+from eventcore.testing.backend_processes import end_server, server_is_running
 from eventcore.testing.checks import CheckFailed, ChecksFailed
 from eventcore.testing.module_machine import machine_of, run_module_machine
 from tests.mutants.backends import ForgetsReleases, OffByOneHead
+from tests.mutants.backends_broken import PostingsInALineOfTheirOwn
+from tests.mutants.journal import Journal
 from tests.mutants.modules import LosesCounts, WritesTheRawValue
 from tests.mutants.sound_modules import Greeter, Name
 from tests.testing import soak
@@ -121,6 +124,55 @@ def test_a_test_of_a_machine_says_where_the_failing_case_is(
     said = "\n".join(caught.value.__notes__)
     assert "import MachineOfAFaultyBackend\n" in program_of(said)
     assert run_as_a_script(program_of(said)).returncode != 0
+    assert "should_hold" in shown(said, "show")
+
+
+class MachineOfAJournal(BackendMachine):
+    def open(self, place: str) -> Backend:
+        return Journal.open(place)
+
+
+def test_other_processes_open_a_store_as_the_machine_does_and_one_that_shuts_them_out_is_closed_for_them() -> (
+    None
+):
+    state = MachineOfAJournal()
+    state.begin()
+    state.take("create", name="a", meta=b"", writer="w1")
+    state.take("another_process_creates_and_claims", name="b", choice=0, writer="w4", off=0)
+    state.take("another_process_appends", choice=0, sizes=[2, 3], payload=b"x", head_off=0, epoch_off=0)
+    state.take("another_process_appends", choice=0, sizes=[1], payload=b"x", head_off=0, epoch_off=-1)
+    state.take("a_process_is_killed", choice=1, whole=2, sizes=[4], payload=b"y", calls=1)
+    state.take("a_process_is_killed", choice=1, whole=0, sizes=[4], payload=b"y", calls=0)
+    heads = {run.name: run.head for run in state.model.values()}
+    state.teardown()
+    end_server()
+    assert (state.alone, state.shuts_out, state.fates) == ("", True, [2, 1])
+    assert heads == {"a": 6, "b": 12}
+    assert not server_is_running()
+
+
+def test_what_no_other_process_can_open_says_so() -> None:
+    class Local(BackendMachine):
+        def open(self, place: str) -> Backend:
+            return Journal.open(place)
+
+    state = Local()
+    state.begin()
+    state.teardown()
+    assert "Local" in str(state.alone)
+    assert not state.others_left
+
+
+@pytest.mark.campaign
+def test_a_history_in_which_a_process_is_killed_is_a_program_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTCORE_CASES", str(tmp_path / "cases"))
+    with pytest.raises(ChecksFailed) as caught:
+        check_backend(PostingsInALineOfTheirOwn, only=["random_histories"])
+    said = str(caught.value)
+    assert 'state.take("a_process_is_killed"' in program_of(said)
+    assert "AssertionError" in run_as_a_script(program_of(said)).stderr
     assert "should_hold" in shown(said, "show")
 
 
