@@ -42,6 +42,7 @@ Checks of a module:
 - `optimizer_leaves_state_alone`: An optimizer writes trainable variables and nothing else; counters and caches stay
   the module's own.
 - `works_with_any_candidate`: Whatever an optimizer may write into a trainable variable, the module goes on answering.
+- `answers_follow_variables`: An answer depends on the values of now, never on what was answered before.
 - `config_round_trip`: `get_config` and `from_config` make the same module: same class, arguments, variables and first
   values.
 - `save_and_load`: A program with the module comes back from every form of file with its values, and answers as

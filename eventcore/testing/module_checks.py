@@ -17,7 +17,8 @@ from eventcore.models.data_model import DataModel
 from eventcore.models.validation import validator_for
 from eventcore.testing.attributes import changed_attributes, plain_attributes
 from eventcore.testing.checks import Check, DoesNotApply, Tally
-from eventcore.testing.module_subject import Bench, ModuleSubject, example_json, outputs_json, program_around
+from eventcore.testing.module_inputs import call_arguments, example_json
+from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json, program_around
 from eventcore.testing.scheduling import run_coroutine
 
 Module = ModuleSubject
@@ -319,7 +320,8 @@ def none_in_none_out(subject: Module, tally: Tally) -> None:
     """Give the module what an inactive branch gives."""
     with subject.bench() as bench:
         example = subject.examples(1)[0]
-        if isinstance(example, list):
+        by_place, by_name = call_arguments(bench.module, example)
+        if len(by_place) != 1 or by_name:
             raise DoesNotApply(
                 "the module takes several inputs; what one None among them means is its own affair"
             )

@@ -14,13 +14,14 @@ from collections import Counter
 from typing import Any
 
 from eventcore.history.store import open as open_store
-from eventcore.models.json_data_model import JsonDataModel
 from eventcore.replay.worlds import Entered, World
 from eventcore.testing.checks import Check, CheckFailed, DoesNotApply, Tally
-from eventcore.testing.elsewhere import by_name, elsewhen, importable, tell_back, told_elsewhere
+from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
+from eventcore.testing.module_elsewhere import subject_of, subject_told
 from eventcore.testing.module_replay import Told, recorded_use, told_of, used_again
-from eventcore.testing.module_subject import Bench, ModuleSubject, example_json, outputs_json
+from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json
 from eventcore.testing.scheduling import run_coroutine
+from eventcore.testing.whereabouts import why_not
 
 
 def told_by(subject: ModuleSubject) -> Told:
@@ -42,17 +43,15 @@ def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
             )
             if not first["effects"]:
                 _compare(first, told_by(subject), "at another time and with other random numbers", tally)
-        where = importable(subject.factory)
-        if where is None:
-            tally.note(
-                "other hash seeds were not tried: the factory cannot be imported by name in a fresh process"
-            )
+        given = subject_told(subject)
+        if given is None:
+            tally.note(f"other hash seeds were not tried: {why_not(subject.factory)}")
             return
         place = os.path.join(folder, "recorded.lmdb")
         with open_store(place) as store:
             store.import_run(source)
         for seed in (1, 2):
-            told = _in_a_process(subject, where, seed, place)
+            told: Told = told_elsewhere(tell, {**given, "hash": seed, "recorded": place}, seed)
             for wrong in told["wrong"]:
                 tally.fail(wrong + _lines(told["taken"]))
             tally.count()
@@ -75,36 +74,11 @@ def _compare(one: Told, other: Told, when: str, tally: Tally) -> None:
     tally.require(one["digest"] == other["digest"], f"the state is another one {when}")
 
 
-def _in_a_process(subject: ModuleSubject, where: tuple[str, str], hash_seed: int, recorded: str) -> Told:
-    examples = subject.examples()
-    given = {
-        "factory": where,
-        "examples": [example_json(example) for example in examples],
-        "schemas": [_schema_of(example) for example in examples],
-        "number": subject.number,
-        "hash": hash_seed,
-        "recorded": recorded,
-    }
-    told: Told = told_elsewhere(tell, given, hash_seed)
-    return told
-
-
-def _schema_of(example: Any) -> Any:
-    return [part.get_schema() for part in example] if isinstance(example, list) else example.get_schema()
-
-
 def tell(given: dict[str, Any]) -> None:
     """Use a module in this process, which is another world, and print what happened; the other side of the above."""
     seed: int = given["hash"]
     entered = Entered(World(clock=1.6e9 + 1e8 * seed, random=seed, uuid=seed, hash=seed))
-    factory = by_name(*given["factory"])
-    examples = [
-        [JsonDataModel(schema=s, json=j) for s, j in zip(schema, value, strict=True)]
-        if isinstance(schema, list)
-        else JsonDataModel(schema=schema, json=value)
-        for schema, value in zip(given["schemas"], given["examples"], strict=True)
-    ]
-    subject, tally, wrong = ModuleSubject(factory, examples, given["number"]), Tally(), list[str]()
+    subject, tally, wrong = subject_of(given), Tally(), list[str]()
     with open_store(given["recorded"], read_only=True) as store:
         source = store["checked"]
         try:

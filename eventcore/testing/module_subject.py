@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,26 +17,21 @@ from eventcore.history.run import Run
 from eventcore.history.scope import in_rollout, scope
 from eventcore.history.store import Store
 from eventcore.history.store import open as open_store
-from eventcore.models.conversion import is_data_model, schema_of
-from eventcore.models.json_data_model import JsonDataModel
+from eventcore.models.conversion import schema_of
 from eventcore.models.naming import fresh_names
-from eventcore.models.schema import is_record_class
 from eventcore.modules.hooks import Hook
 from eventcore.modules.input import Input
 from eventcore.modules.internals import core_of
 from eventcore.modules.module import Module
 from eventcore.modules.ownership import modules_below
-from eventcore.modules.structure import is_schema
 from eventcore.programs.program import Program
 from eventcore.replay.rollouts import RolloutNames, example_digest
 from eventcore.testing.checks import DoesNotApply
+from eventcore.testing.module_inputs import EXAMPLES, call_arguments, example_json, examples_of, mapped, shown
 from eventcore.testing.scheduling import run_coroutine
-from eventcore.testing.schema_strategies import draw, from_model
 from eventcore.variables.variable import Variable
 
 Factory = Callable[[], Any]
-EXAMPLES = 8
-"""How many different inputs a check uses where the input has that many."""
 
 
 class Call:
@@ -84,12 +79,8 @@ class ModuleSubject:
 
     Args:
         factory: Makes a fresh instance: a class, or a function without arguments.
-        inputs: Examples (data models), a data model class or schema to draw them from, or a hypothesis strategy;
-            None to take the schema from the module.
+        inputs: What it is called with, as in `check_module`; None to take it from the module.
         number: Decides what is drawn.
-
-    Raises:
-        InvalidValue: There is nothing to take inputs from.
     """
 
     def __init__(self, factory: Factory, inputs: Any = None, number: int = 0) -> None:
@@ -110,58 +101,95 @@ class ModuleSubject:
             InvalidValue: The factory makes something else than a module.
         """
         made = self.factory()
+        if isinstance(made, type):
+            raise InvalidValue(
+                f"cannot check what {self.name} makes: received the class {made.__name__}; return an instance, "
+                f"`{made.__name__}()`, or pass the class itself"
+            )
         if not isinstance(made, Module):
-            raise InvalidValue(f"cannot check {made!r}: the factory must return a module")
+            raise InvalidValue(f"cannot check what {self.name} makes: received {made!r}; return a module")
         return made
 
+    def prepare(self) -> None:
+        """Try what every check needs: an instance, and examples for it.
+
+        A factory that raises is no matter of usage: that is left to the checks.
+
+        Raises:
+            InvalidValue: There is no such thing; the message says what to pass instead.
+        """
+        self._require_factory()
+        raised: list[Exception] = []
+
+        def made() -> Any:
+            try:
+                return factory()
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        factory, self.factory = self.factory, made
+        made.__qualname__ = getattr(factory, "__qualname__", None) or repr(factory)
+        try:
+            with workbench(self.number):
+                self.make()
+            self.examples()
+        except Exception:
+            if not raised:
+                raise
+        finally:
+            self.factory = factory
+
+    def _require_factory(self) -> None:
+        factory: Any = self.factory
+        if isinstance(factory, Module):
+            cls = type(factory).__name__
+            raise InvalidValue(
+                f"cannot check the instance {factory!r}, which all checks would share: pass what makes one, the class "
+                f"{cls} or `lambda: {cls}(...)`"
+            )
+        if not callable(factory):
+            raise InvalidValue(
+                f"cannot make a module with {factory!r}: pass the class, or a function without arguments that returns "
+                "a module"
+            )
+        needed = _needed(factory)
+        if needed:
+            raise InvalidValue(
+                f"cannot make a module with {self.name}, which needs {', '.join(needed)}: pass a function without "
+                f"arguments, `lambda: {self.name}(...)`"
+            )
+
     def examples(self, count: int = EXAMPLES) -> list[Any]:
-        """Return different inputs, at most `count`, at least one."""
+        """Return different inputs, at most `count`, at least one.
+
+        Raises:
+            InvalidValue: There is nothing to take them from, or they are nothing the module takes.
+        """
         if self._examples is None:
-            self._examples = self._drawn()
+            with workbench(self.number):
+                self._examples = examples_of(self._given, self.make(), self.name, self.number)
         return self._examples[:count]
 
-    def _drawn(self) -> list[Any]:
-        given: Any = self._given
-        if given is None:
-            given = self._own_schema()
-        if isinstance(given, (list, tuple)):
-            found: list[Any] = [self._model(example) for example in typing.cast("Sequence[Any]", given)]
-        else:
-            strategy = given if hasattr(given, "filter") and hasattr(given, "map") else from_model(given)
-            found = draw(strategy, 6 * EXAMPLES, self.number)
-        if not found:
-            raise InvalidValue("cannot check a module without inputs: pass at least one example in `inputs`")
-        return list({example_digest(_json_of(example)): example for example in found}.values())
-
-    def _model(self, example: Any) -> Any:
-        if isinstance(example, (list, tuple)):
-            return [self._model(part) for part in typing.cast("Sequence[Any]", example)]
-        if is_data_model(example):
-            return example
-        return JsonDataModel(schema=schema_of(self._own_schema()), json=example)
-
-    def _own_schema(self) -> Any:
-        with workbench(self.number):
-            module = self.make()
-            found = core_of(module).input_schema
-            if found is None and isinstance(module, Program):
-                found = module.input_schema
-            if found is None:
-                found = _annotated_input(type(module))
-        if isinstance(found, list) and len(typing.cast("list[Any]", found)) == 1:
-            found = found[0]
-        if found is None or not (is_schema(found) or isinstance(found, type)):
-            raise InvalidValue(
-                f"cannot tell what {self.name} takes: pass `inputs=`, a data model class or a list of examples, "
-                "or annotate the first argument of `call` with a data model class"
-            )
-        return found
+    def shown(self, place: int) -> str:
+        """One of the examples, for a message: its number and its JSON."""
+        return f"example {place} {shown(example_json(self.examples()[place]))}"
 
     @contextmanager
     def bench(self, seed: int | None = None, url: str = "memory:") -> Generator[Bench]:
         """Open a fresh place with a fresh instance in it."""
         with workbench(self.number if seed is None else seed, url) as (store, run):
             yield Bench(store, run, self.make())
+
+
+def _needed(factory: Callable[..., Any]) -> list[str]:
+    """Name the arguments a factory cannot do without."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # some that are written in C do not tell
+        return []
+    free = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in free]
 
 
 @contextmanager
@@ -198,14 +226,10 @@ class Bench:
 
     async def call(self, example: Any, *, training: bool = False, rollout: str | None = None) -> Any:
         """Call the module on one example, in a rollout of its own."""
-        name = rollout or self._names.name(example_digest(_json_of(example)))
+        name = rollout or self._names.name(example_digest(example_json(example)))
+        by_place, by_name = call_arguments(self.module, example)
         with in_rollout(name):
-            arguments: list[Any] = (
-                list(typing.cast("list[Any]", example)) if isinstance(example, list) else [example]
-            )
-            if isinstance(self.module, Program):
-                return await self.module(example, training=training)
-            return await self.module(*arguments, training=training)
+            return await self.module(*by_place, **by_name, training=training)
 
     def answer(self, example: Any, *, training: bool = False, rollout: str | None = None) -> Any:
         """Call the module on one example, in an event loop of its own; arguments as in `call`."""
@@ -238,11 +262,12 @@ class Bench:
                 yield record.event
 
 
-def called(module: Any, *inputs: Any, **options: Any) -> Any:
-    """Call a module or program, in an event loop of its own."""
+def called(module: Any, example: Any, **options: Any) -> Any:
+    """Call a module or program on an example, in an event loop of its own."""
 
     async def work() -> Any:
-        return await module(*inputs, **options)
+        by_place, by_name = call_arguments(module, example)
+        return await module(*by_place, **by_name, **options)
 
     return run_coroutine(work)
 
@@ -251,12 +276,11 @@ async def program_around(module: Any, example: Any) -> Any:
     """Return a program of one module, taking inputs like `example`; a program is returned as it is."""
     if isinstance(module, Program):
         return module
-    parts: list[Any] = list(example) if isinstance(example, list) else [example]
-    inputs = [Input(schema=schema_of(part)) for part in parts]
-    outputs = await module(*inputs)
+    inputs = mapped(example, lambda part: Input(schema=schema_of(part)))
+    by_place, by_name = call_arguments(module, inputs)
     return Program(
-        inputs=inputs if isinstance(example, list) else inputs[0],
-        outputs=outputs,
+        inputs=inputs,
+        outputs=await module(*by_place, **by_name),
         name="checked_program",
         description="A program around the module under test.",
     )
@@ -271,26 +295,3 @@ def outputs_json(outputs: Any) -> Any:
     if isinstance(outputs, dict):
         return {key: outputs_json(part) for key, part in typing.cast("dict[str, Any]", outputs).items()}
     return outputs.get_json()
-
-
-def _json_of(example: Any) -> Any:
-    if isinstance(example, list):
-        return [_json_of(part) for part in typing.cast("list[Any]", example)]
-    return example.get_json() if hasattr(example, "get_json") else example
-
-
-def example_json(example: Any) -> Any:
-    """Return an example as plain JSON."""
-    return _json_of(example)
-
-
-def _annotated_input(cls: type[Any]) -> Any:
-    """Return the data model the first argument of `call` is annotated with, None without one."""
-    names = list(inspect.signature(cls.call).parameters)[1:2]
-    try:
-        hints = typing.get_type_hints(cls.call)
-    except (NameError, TypeError):
-        return None
-    found = hints.get(names[0]) if names else None
-    options = [part for part in typing.get_args(found) or [found] if is_record_class(part)]
-    return options[0] if options else None

@@ -18,7 +18,8 @@ from eventcore.models.data_model import DataModel
 from eventcore.optimizers.optimizer import Optimizer
 from eventcore.replay.rollouts import example_digest
 from eventcore.testing.checks import Check, DoesNotApply, Tally
-from eventcore.testing.module_subject import Bench, ModuleSubject, example_json, program_around
+from eventcore.testing.module_inputs import example_json
+from eventcore.testing.module_subject import Bench, ModuleSubject, program_around
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.schema_strategies import draw, json_values
 

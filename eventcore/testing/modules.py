@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from eventcore.testing import module_checks, module_repetition, module_saving, module_training
+from eventcore.testing import module_answers, module_checks, module_repetition, module_saving, module_training
 from eventcore.testing.checks import LIMIT, BoundCheck, Check, Expected, Report, Way, bound, run_checks
 from eventcore.testing.module_subject import Factory, ModuleSubject
 
 MODULE_CHECKS: tuple[Check[ModuleSubject], ...] = (
     *module_checks.CHECKS,
     *module_training.CHECKS,
+    *module_answers.CHECKS,
     *module_saving.CHECKS,
     *module_repetition.CHECKS,
 )
@@ -39,8 +40,13 @@ def check_module(
     Args:
         factory: Makes a fresh instance: the class, or a function without arguments.
         inputs: What to call it with: a list of data models, a data model class, a JSON schema or a hypothesis
-            strategy; None to take the schema from the module (a program has one, so has a `call` whose first
-            argument is annotated with a data model).
+            strategy; None to take it from the module (a program says what it takes, and so does a `call` whose
+            arguments are annotated with data models). For a module of several inputs, each example is a tuple, list
+            or dict of data models, and a tuple or dict of classes says what they are drawn from:
+
+                check_module(Compare, inputs=[(Text(text="a"), Text(text="b")), (Text(text="c"), Text(text="c"))])
+                check_module(Compare, inputs=(Text, Text))
+
         expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
         only: Run only these checks.
         seed: Decides what is drawn; the same seed does the same again.
@@ -54,7 +60,7 @@ def check_module(
 
     Raises:
         ChecksFailed: Something is wrong (an AssertionError whose message is the report).
-        InvalidValue: A check of that name does not exist, or the inputs cannot be told.
+        InvalidValue: A check of that name does not exist, the factory makes no modules, or there are no inputs.
     """
     subject = ModuleSubject(factory, inputs, seed)
     way = Way("check_module", limit, isolated)

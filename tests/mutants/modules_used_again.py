@@ -5,6 +5,7 @@ Every class is as short as its bug allows; most derive from `Greeter`, which is 
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 import uuid
@@ -12,6 +13,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 import eventcore as ec
+from eventcore.testing.fake_model import FakeLanguageModel
 from tests.mutants.sound_modules import KIND, Box, Greeter, Greeting, Name, Stats, entry
 
 mutant = KIND.mutant
@@ -176,6 +178,104 @@ class MisreadsExamples(Greeter):
         self.state.update({"predictions": [{"inputs": {}, "outputs": {}, "reward": 1.0}]})
 
 
+FOLLOWS = "answers_follow_variables"
+
+
+@mutant(FOLLOWS)
+class RemembersOnItsClass(Greeter):
+    """Keeps its answers on the class, by the question alone: it goes on saying what another prompt said."""
+
+    answers: ClassVar[dict[str, str]] = {}
+
+    def words(self, inputs: Any) -> str:
+        """From the class."""
+        words = super().words(inputs)
+        return self.answers.setdefault(inputs.get("name"), words)
+
+
+_answers: dict[str, str] = {}
+
+
+@mutant(FOLLOWS)
+class RemembersInItsFile(Greeter):
+    """Keeps its answers in a dict of its file, by the question alone."""
+
+    def words(self, inputs: Any) -> str:
+        """From the file."""
+        if inputs.get("name") not in _answers:
+            _answers[inputs.get("name")] = super().words(inputs)
+        return _answers[inputs.get("name")]
+
+
+@mutant(FOLLOWS)
+class CachesItsMethod(Greeter):
+    """Puts `lru_cache` on a method: the instance and the question are the key, the prompt is not."""
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - the bug
+    def said(self, name: str) -> str:
+        """Worked out once."""
+        return f"{self.state.get('persona')}: hello {name}"
+
+    def words(self, inputs: Any) -> str:
+        """From the cache."""
+        return self.said(inputs.get("name"))
+
+
+@mutant(FOLLOWS)
+class CachedByVariable(Greeter):
+    """Keeps what it made of its prompt in a dict of its file, by the path of the variable."""
+
+    def words(self, inputs: Any) -> str:
+        """From the cache."""
+        return (
+            f"{_prompts.setdefault(self.state.path, self.state.get('persona'))}: hello {inputs.get('name')}"
+        )
+
+
+_prompts: dict[str, str] = {}
+
+
+@mutant(FOLLOWS)
+class CachedByModule(Greeter):
+    """Keeps what it made of its prompt on the class, by the name of the module."""
+
+    prompts: ClassVar[dict[str, str]] = {}
+
+    def words(self, inputs: Any) -> str:
+        """From the cache."""
+        if self.name not in self.prompts:
+            self.prompts[self.name] = f"As somebody {self.state.get('persona')}"
+        return f"{self.prompts[self.name]}: hello {inputs.get('name')}"
+
+
+@mutant(FOLLOWS)
+class RemembersTheModelsAnswers(Greeter):
+    """Asks a model once for each question, in whatever manner it was asked first."""
+
+    said: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = FakeLanguageModel(name="fake")
+
+    async def call(self, inputs: Name, training: bool = False) -> Any:
+        """Ask, unless that was done."""
+        if inputs is None:
+            return None
+        manner, name = self.state.get("persona"), inputs.get("name")
+        if name not in self.said:
+            messages = [{"role": "user", "content": f"{manner}: greet {name}"}]
+            self.said[name] = (await self.model(messages)).get("content")
+        answer = Greeting(greeting=f"hello {name}, {self.said[name]}")
+        if training:
+            self.record(inputs, answer)
+        return answer
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """A greeting, without asking anybody."""
+        return Greeting
+
+
 class Ratio(ec.Trainable):
     """A number without bounds."""
 
@@ -210,6 +310,51 @@ class ForgetsAnArgument(Greeter):
     def get_config(self) -> dict[str, Any]:
         """Without the persona."""
         return {"name": self.name, "description": self.description, "trainable": self.trainable}
+
+
+class Styled(Greeter):
+    """Greets in a style that is no variable."""
+
+    def __init__(self, style: str = "short", name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.style = style
+
+    def words(self, inputs: Any) -> str:
+        """In its style."""
+        return f"{super().words(inputs)} ({self.style})"
+
+
+@mutant("config_round_trip")
+class ForgetsItsStyle(Styled):
+    """Leaves an argument out that is an attribute, and in no variable."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The name alone."""
+        return {"name": self.name}
+
+
+@mutant("config_round_trip")
+def in_another_style() -> Any:
+    """The same, made with an argument by its factory."""
+    return ForgetsItsStyle(style="long")
+
+
+@mutant("config_round_trip")
+class ForgetsWhatItWasGiven(Greeter):
+    """Leaves out an argument that is no attribute and that nobody can guess a value for."""
+
+    def __init__(self, polish: Any = None, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.box = Box(polish)
+
+    def words(self, inputs: Any) -> str:
+        """Polished."""
+        words = super().words(inputs)
+        return self.box.held(words) if self.box.held else words
+
+    def get_config(self) -> dict[str, Any]:
+        """The name alone."""
+        return {"name": self.name}
 
 
 @mutant("config_round_trip")

@@ -1,0 +1,117 @@
+"""A module under test in another process, and what one call of it did, as JSON that processes can tell each other.
+
+What a call asks the world is in its log: two calls can be compared up to the first question the world answers
+differently, and not beyond.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventcore.history import events as e
+from eventcore.models.conversion import json_of
+from eventcore.models.json_data_model import JsonDataModel
+from eventcore.testing.module_inputs import mapped, shown
+from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json
+from eventcore.testing.whereabouts import found_at, whereabouts
+
+Told = dict[str, Any]
+
+
+# --- the subject -----------------------------------------------------------------------------------
+
+
+def subject_told(subject: ModuleSubject) -> Told | None:
+    """Tell of a module and its examples; None where another process cannot find it."""
+    where = whereabouts(subject.factory)
+    if where is None:
+        return None
+    return {
+        "factory": where,
+        "examples": [mapped(example, _leaf_told) for example in subject.examples()],
+        "number": subject.number,
+    }
+
+
+def subject_of(told: Told) -> ModuleSubject:
+    """Return what was told of, in another process."""
+    examples = [_example_of(example) for example in told["examples"]]
+    return ModuleSubject(found_at(told["factory"]), examples, told["number"])
+
+
+def _leaf_told(part: Any) -> Any:
+    where = None if isinstance(part, JsonDataModel) else whereabouts(type(part))
+    schema = None if where is not None else part.get_schema()
+    return {"model": where, "schema": schema, "json": json_of(part)}
+
+
+def _example_of(told: Any) -> Any:
+    if isinstance(told, list):
+        return [_example_of(part) for part in told]
+    if told.keys() != {"model", "schema", "json"}:
+        return {key: _example_of(part) for key, part in told.items()}
+    if told["model"] is None:
+        return JsonDataModel(schema=told["schema"], json=told["json"])
+    return found_at(told["model"])(**told["json"])
+
+
+# --- one call --------------------------------------------------------------------------------------
+
+
+def values_by_path(bench: Bench) -> Told:
+    """Return what every variable holds."""
+    return {variable.path: variable.get_json() for variable in bench.module.variables}
+
+
+def asked(bench: Bench, example: Any, rollout: str) -> Told:
+    """Call a module under training, and tell what it answered, what it asked the world, and what it left."""
+    start = bench.run.flush()
+    try:
+        answer = outputs_json(bench.answer(example, training=True, rollout=rollout))
+    except Exception as error:  # what a module raises is an answer as well: two can be compared
+        answer = {"raised": f"{type(error).__name__}: {error}"}
+    bench.run.flush()
+    return {"answer": answer, "world": _world(bench, start), "values": values_by_path(bench)}
+
+
+def _world(bench: Bench, start: int) -> list[Told]:
+    """Return what was asked after an event, and what was told."""
+    questions: dict[int, Told] = {}
+    if bench.run.head > start:
+        for record in bench.run.events(start + 1):
+            event = record.event
+            if isinstance(event, e.EffectStarted):
+                questions[record.seq] = {"asked": [event.kind, event.request], "told": None}
+            elif isinstance(event, (e.EffectCompleted, e.EffectReused)) and event.cause in questions:
+                questions[event.cause]["told"] = [event.answer]
+            elif isinstance(event, e.EffectFailed) and event.cause in questions:
+                questions[event.cause]["told"] = [event.error, event.message]
+    return list(questions.values())
+
+
+def parted(one: Told, other: Told) -> bool:
+    """Whether the world told two calls different things, after which they cannot be compared."""
+    pairs = zip(one["world"], other["world"], strict=False)
+    return any(mine["asked"] == theirs["asked"] and mine["told"] != theirs["told"] for mine, theirs in pairs)
+
+
+def difference(one: Told, other: Told) -> tuple[str, str]:
+    """Say in words what two calls did differently, as far as they can be compared; two "" for nothing."""
+    for mine, theirs in zip(one["world"], other["world"], strict=False):
+        if mine["asked"] != theirs["asked"]:
+            return f"asks {shown(mine['asked'])}", f"asks {shown(theirs['asked'])}"
+        if mine["told"] != theirs["told"]:
+            return "", ""
+    counts = len(one["world"]), len(other["world"])
+    if counts[0] != counts[1]:
+        more = (one if counts[0] > counts[1] else other)["world"][min(counts)]["asked"]
+        words = f"asks {shown(more)}", "asks nothing of the kind"
+        return words if counts[0] > counts[1] else (words[1], words[0])
+    if one["answer"] != other["answer"]:
+        return f"is answered {shown(one['answer'])}", f"is answered {shown(other['answer'])}"
+    for path, mine in one["values"].items():
+        theirs = other["values"].get(path)
+        for field in [key for key in mine if theirs is None or mine[key] != theirs.get(key)]:
+            named = f"leaves {field!r} of {path!r} as"
+            return f"{named} {shown(mine[field])}", f"{named} {shown((theirs or {}).get(field))}"
+    return "", ""
