@@ -38,6 +38,7 @@ from eventcore.testing.backend_processes import end_server
 from eventcore.testing.backend_subject import PATIENCE, BackendSubject, UrlFactory, abilities, folder
 from eventcore.testing.backends import BackendConformance
 from eventcore.testing.checks import (
+    LIMIT,
     BoundCheck,
     Check,
     CheckFailed,
@@ -45,6 +46,7 @@ from eventcore.testing.checks import (
     Expected,
     Report,
     Tally,
+    Way,
     bound,
     run_checks,
 )
@@ -387,6 +389,8 @@ def check_backend(
     *,
     only: Collection[str] | None = None,
     seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> Report:
     """Check a storage backend.
 
@@ -395,6 +399,8 @@ def check_backend(
         expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
         only: Run only these checks.
         seed: Decides the random histories, and when processes are killed.
+        limit: Seconds each check may take; None for no limit.
+        isolated: Each check in a process of its own; as in `check_module`.
 
     Returns:
         What every check found; printing it gives a table.
@@ -404,11 +410,18 @@ def check_backend(
         InvalidValue: A check of that name does not exist.
     """
     subject = BackendSubject(url_factory, seed)
-    return run_checks(f"backend {subject.name}", BACKEND_CHECKS, subject, expected_failed_checks, only)
+    way = Way("check_backend", limit, isolated)
+    return run_checks(f"backend {subject.name}", BACKEND_CHECKS, subject, expected_failed_checks, only, way)
 
 
 def backend_checks_of(
-    url_factory: UrlFactory, expected_failed_checks: Expected = None, *, seed: int = 0
+    url_factory: UrlFactory,
+    expected_failed_checks: Expected = None,
+    *,
+    seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> list[BoundCheck[BackendSubject]]:
     """Return the checks one by one, for `parametrize_with_checks`; arguments as in `check_backend`."""
-    return bound(BACKEND_CHECKS, BackendSubject(url_factory, seed), expected_failed_checks)
+    way = Way("check_backend", limit, isolated)
+    return bound(BACKEND_CHECKS, BackendSubject(url_factory, seed), expected_failed_checks, way)

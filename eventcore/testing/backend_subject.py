@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eventcore.errors import EventcoreError
+from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.history.backend import Backend
-from eventcore.history.urls import open_backend
+from eventcore.history.urls import backend_class, open_backend, split
 from eventcore.testing.checks import DoesNotApply
 from eventcore.testing.whereabouts import whereabouts, why_not
 
@@ -42,6 +42,34 @@ class BackendSubject:
     def name(self) -> str:
         """What is checked, in words."""
         return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+
+    def prepare(self) -> None:
+        """Say what every check would stumble over.
+
+        Raises:
+            InvalidValue: The factory names no store of a backend that is known here.
+        """
+        wanted = "pass f(place) -> URL, such as `lambda place: f'sqlite:{place}'`, or the backend's class"
+        if not self.is_class and not callable(self.factory):
+            raise InvalidValue(f"cannot check {self.factory!r} as a backend: it is no function; {wanted}")
+        if self.is_class and not isinstance(self.factory, type):
+            raise InvalidValue(
+                f"cannot check {self.factory!r}: received a backend that is open, and every check needs a new store; "
+                f"{wanted}"
+            )
+        with folder() as path:
+            if self.is_class:
+                return
+            url, other = (self.factory(str(path / name)) for name in ("store", "other"))
+            if not isinstance(url, str):
+                raise InvalidValue(f"cannot check {self.name} as a backend: it returned {url!r}; {wanted}")
+            scheme, _ = split(url)
+            backend_class(scheme)
+            if url == other and scheme != "memory":
+                raise InvalidValue(
+                    f"cannot check {self.name} as a backend: it returned {url!r} for two places, so that all checks "
+                    f"would share one store; {wanted}"
+                )
 
     def open(self, place: str, **options: Any) -> Backend:
         """Open the store at a place."""

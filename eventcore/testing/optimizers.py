@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from eventcore.testing.checks import BoundCheck, Check, Expected, Report, Way, bound, run_checks
+from eventcore.testing.checks import LIMIT, BoundCheck, Check, Expected, Report, Way, bound, run_checks
 from eventcore.testing.optimizer_conduct import (
     cost_is_linear,
     counts_its_steps,
@@ -32,8 +32,6 @@ from eventcore.testing.optimizer_winners import (
     joint_choice,
     never_worse_than_the_best,
 )
-
-WAY = Way("check_optimizer")
 
 OPTIMIZER_CHECKS: tuple[Check[OptimizerSubject], ...] = (
     Check(
@@ -118,6 +116,8 @@ def check_optimizer(
     variables: Mapping[str, Any] | None = None,
     only: Collection[str] | None = None,
     seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> Report:
     """Check an optimizer.
 
@@ -127,6 +127,8 @@ def check_optimizer(
         variables: Trainable data models it can work on, by name; None for two, of texts, a number and a choice.
         only: Run only these checks.
         seed: Seed of the trainings.
+        limit: Seconds each check may take; None for no limit.
+        isolated: Each check in a process of its own; as in `check_module`.
 
     Returns:
         What every check found; printing it gives a table.
@@ -136,8 +138,9 @@ def check_optimizer(
         InvalidValue: A check of that name does not exist, or the factory or `variables` cannot be checked.
     """
     subject = OptimizerSubject(factory, variables, seed)
+    way = Way("check_optimizer", limit, isolated)
     return run_checks(
-        f"optimizer {subject.name}", OPTIMIZER_CHECKS, subject, expected_failed_checks, only, WAY
+        f"optimizer {subject.name}", OPTIMIZER_CHECKS, subject, expected_failed_checks, only, way
     )
 
 
@@ -147,6 +150,9 @@ def optimizer_checks_of(
     *,
     variables: Mapping[str, Any] | None = None,
     seed: int = 0,
+    limit: float | None = LIMIT,
+    isolated: bool = True,
 ) -> list[BoundCheck[OptimizerSubject]]:
     """Return the checks one by one, for `parametrize_with_checks`; arguments as in `check_optimizer`."""
-    return bound(OPTIMIZER_CHECKS, OptimizerSubject(factory, variables, seed), expected_failed_checks, WAY)
+    way = Way("check_optimizer", limit, isolated)
+    return bound(OPTIMIZER_CHECKS, OptimizerSubject(factory, variables, seed), expected_failed_checks, way)
