@@ -6,6 +6,7 @@ differently, and not beyond.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from eventcore.history import events as e
@@ -71,11 +72,11 @@ def asked(bench: Bench, example: Any, rollout: str) -> Told:
     except Exception as error:  # what a module raises is an answer as well: two can be compared
         answer = {"raised": f"{type(error).__name__}: {error}"}
     bench.run.flush()
-    return {"answer": answer, "world": _world(bench, start), "values": values_by_path(bench)}
+    return {"answer": answer, "world": world_since(bench, start), "values": values_by_path(bench)}
 
 
-def _world(bench: Bench, start: int) -> list[Told]:
-    """Return what was asked after an event, and what was told."""
+def world_since(bench: Bench, start: int) -> list[Told]:
+    """Return what was asked of the world after an event, and what it told."""
     questions: dict[int, Told] = {}
     if bench.run.head > start:
         for record in bench.run.events(start + 1):
@@ -93,6 +94,20 @@ def parted(one: Told, other: Told) -> bool:
     """Whether the world told two calls different things, after which they cannot be compared."""
     pairs = zip(one["world"], other["world"], strict=False)
     return any(mine["asked"] == theirs["asked"] and mine["told"] != theirs["told"] for mine, theirs in pairs)
+
+
+def told_differently(one: list[Told], other: list[Told]) -> bool:
+    """Whether the world told two different things to who asked it the same, in whatever order they asked."""
+    answers = [
+        {
+            json.dumps(question["asked"]): [
+                json.dumps(each["told"]) for each in world if each["asked"] == question["asked"]
+            ]
+            for question in world
+        }
+        for world in (one, other)
+    ]
+    return any(sorted(told) != sorted(answers[1].get(asked, told)) for asked, told in answers[0].items())
 
 
 def difference(one: Told, other: Told) -> tuple[str, str]:

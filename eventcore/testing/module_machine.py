@@ -1,7 +1,11 @@
 """A state machine that uses a module in any order and holds it against its own log and a twin.
 
 The twin is another instance in a run of its own that is given the same, one thing after the other and never at once;
-what both hold in the end has to be equal. A failing history is shrunk by hypothesis, printed as a short program, and
+what both hold in the end has to be equal. The twin stays one instance all along, while the module is made again from
+its log, from a fork and from a file, and goes on there: what it kept outside its variables is then missing. Both are
+used in a program. Where the world tells the two different things they are no longer compared.
+
+A failing history is shrunk by hypothesis, printed as a short program, and
 its run is saved as a store that `eventcore show` opens.
 
     from eventcore.testing.module_machine import machine_of
@@ -17,12 +21,20 @@ from typing import Any, ClassVar
 
 from hypothesis import seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from eventcore.history.run import Run
 from eventcore.history.scope import in_run
 from eventcore.history.state import State, apply
 from eventcore.history.store import open as open_store
+from eventcore.testing.attributes import changed_attributes, plain_attributes
 from eventcore.testing.cases import (
     SavingTestCase,
     StepTaken,
@@ -33,7 +45,11 @@ from eventcore.testing.cases import (
     recorded,
 )
 from eventcore.testing.checks import CheckFailed
-from eventcore.testing.module_subject import Bench, Factory, ModuleSubject, outputs_json
+from eventcore.testing.module_elsewhere import told_differently, world_since
+from eventcore.testing.module_inputs import shown
+from eventcore.testing.module_lives import Life
+from eventcore.testing.module_repetition import one_by_one
+from eventcore.testing.module_subject import Bench, Factory, ModuleSubject, outputs_json, program_around
 from eventcore.testing.module_training import drawn_fields
 from eventcore.testing.profiles import ANY_HEALTH
 from eventcore.testing.scheduling import run_coroutine
@@ -42,19 +58,21 @@ PLACES = st.integers(0, 7)
 
 
 class ModuleMachine(RuleBasedStateMachine):
-    """Calls, trains, rewrites, freezes, forks; after every step the state is what the log says.
+    """Calls, rewrites, freezes, forks, restarts, saves and loads; after every step the state is what the log says.
 
     Attributes:
         subject: What is checked; set it in a subclass, or use `machine_of`.
         inputs: What `machine_of` was given for inputs.
         latest: The machine that was made last: after a failure, the one with the shrunk history.
         steps: How many rules were carried out by all machines of this class.
+        ordered: Whether the order of calls matters to the module; None while nobody knows.
     """
 
     subject: ClassVar[ModuleSubject]
     inputs: ClassVar[Any] = None
     latest: ClassVar[ModuleMachine | None] = None
     steps: ClassVar[int] = 0
+    ordered: ClassVar[bool | None] = None
     TestCase = SavingTestCase()
 
     @classmethod
@@ -74,9 +92,17 @@ class ModuleMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Make the module, and its twin in a run of its own."""
+        """Make the module, and its twin in a run of its own, each in a program."""
         self.twin: Bench = self.stack.enter_context(self.subject.bench())
+        self.twin.module = self._program(self.twin.module)
         self.bench: Bench = self.stack.enter_context(self.subject.bench())
+        self.bench.module = self._program(self.bench.module)
+        self.life = Life(self.bench, lambda: self._program(self.subject.make()))
+        self.attributes: dict[str, str] | None = None
+        self.frozen = self.apart = False
+
+    def _program(self, module: Any) -> Any:
+        return run_coroutine(lambda: program_around(module, self._example(0)))
 
     @property
     def run(self) -> Run:
@@ -97,26 +123,65 @@ class ModuleMachine(RuleBasedStateMachine):
     @rule(place=PLACES, training=st.booleans())
     @recorded
     def call(self, place: int, training: bool) -> None:
-        """Call both on one example: they answer the same."""
+        """Call both on one example: they answer the same, and change no attribute."""
         example = self._example(place)
-        mine = outputs_json(self.bench.answer(example, training=training))
+        starts = self.run.flush(), self.twin.run.flush()
+        mine = self.life.do(lambda bench: outputs_json(bench.answer(example, training=training)))
         with in_run(self.twin.run):
             theirs = outputs_json(self.twin.answer(example, training=training))
-        assert mine == theirs, f"answered {mine!r}, and its twin {theirs!r}"
+        self._compare("answered", mine, theirs, starts)
 
     @rule(place=PLACES, count=st.integers(2, 4), order=st.integers(0, 50))
     @recorded
     def call_at_once(self, place: int, count: int, order: int) -> None:
-        """Call on several examples at once; the twin is called on them one after the other."""
+        """Call on several examples at once; the twin is called on them one after the other.
+
+        Where the order of calls matters even one after the other, the twin is given what the module then holds.
+        """
         examples = [self._example(place + number) for number in range(count)]
+        starts = self.run.flush(), self.twin.run.flush()
 
-        async def work() -> Any:
-            return await asyncio.gather(*[self.bench.call(example) for example in examples])
+        def at_once(bench: Bench) -> list[Any]:
+            async def work() -> list[Any]:
+                return await asyncio.gather(*[bench.call(example) for example in examples])
 
-        mine = [outputs_json(answer) for answer in run_coroutine(work, order)]
+            return [outputs_json(answer) for answer in run_coroutine(work, order)]
+
+        mine = self.life.do(at_once)
         with in_run(self.twin.run):
             theirs = [outputs_json(self.twin.answer(example)) for example in examples]
-        assert mine == theirs, f"at once answered {mine!r}, one after the other {theirs!r}"
+        if self._order_matters():
+            with in_run(self.twin.run):
+                for place, variable in enumerate(self.bench.module.variables):
+                    self.twin.module.variables[place].assign(variable.get_json())
+            mine = theirs
+        self._compare("called at once, answered", mine, theirs, starts)
+
+    def _order_matters(self) -> bool:
+        """Whether answers or state depend on the order of calls, found out once."""
+        cls = type(self)
+        if cls.ordered is None:
+            forwards, backwards = (
+                [*range(len(self.subject.examples()))],
+                [*range(len(self.subject.examples()))][::-1],
+            )
+            cls.ordered = one_by_one(self.subject, forwards)[:2] != one_by_one(self.subject, backwards)[:2]
+        return cls.ordered
+
+    def _compare(self, how: str, mine: Any, theirs: Any, starts: tuple[int, int]) -> None:
+        """Hold an answer against the twin's, and the module's attributes against what they were."""
+        told = [
+            world_since(bench, start) for bench, start in zip((self.bench, self.twin), starts, strict=True)
+        ]
+        self.apart = self.apart or told_differently(*told)
+        assert self.apart or mine == theirs, f"{how} {shown(mine)}, and its twin {shown(theirs)}"
+        before, now = self.attributes, plain_attributes(self.bench.module)
+        self.attributes = now  # the first call may still make some
+        for name in changed_attributes(before, now) if before is not None else ():
+            raise AssertionError(
+                f"a call changed the attribute {name}, {(before or {}).get(name)} to {now.get(name)}: it is lost when "
+                "the module is made again; keep it in a variable"
+            )
 
     @rule(number=st.integers(0, 50))
     @recorded
@@ -126,7 +191,7 @@ class ModuleMachine(RuleBasedStateMachine):
         if mine:
             place = number % len(mine)
             fields = drawn_fields(mine[place], number)
-            mine[place].update(fields)
+            self.life.do(lambda bench: bench.module.trainable_variables[place].update(fields))
             with in_run(self.twin.run):
                 self.twin.module.trainable_variables[place].update(fields)
 
@@ -134,7 +199,8 @@ class ModuleMachine(RuleBasedStateMachine):
     @recorded
     def freeze(self, frozen: bool) -> None:
         """Freeze or thaw the module: its variables follow."""
-        self.bench.module.trainable = not frozen
+        self.frozen = frozen
+        self.life.do(lambda bench: setattr(bench.module, "trainable", not frozen))
         with in_run(self.twin.run):
             self.twin.module.trainable = not frozen
         if frozen:
@@ -157,6 +223,38 @@ class ModuleMachine(RuleBasedStateMachine):
         assert fork.state.digest == self.run.at(at).digest, f"a fork at {at} begins with another state"
         fork.close()
 
+    @precondition(lambda self: self.life.repeatable)
+    @rule()
+    @recorded
+    def restart(self) -> None:
+        """Do the same again over the log with a fresh instance, as a process that was started again; go on there."""
+        self._go_on(self.life.restarted(self.stack))
+
+    @precondition(lambda self: self.attributes is not None)
+    @rule()
+    @recorded
+    def go_on_in_a_fork(self) -> None:
+        """Make the module from a fork of its run, and go on there."""
+        self.life = self.life.forked(self.stack)
+        self._go_on(self.life.bench)
+
+    @precondition(lambda self: self.attributes is not None)
+    @rule(suffix=st.sampled_from((".json", ".lmdb")))
+    @recorded
+    def save_and_load(self, suffix: str) -> None:
+        """Load the module from a file in a run that begins anew, and go on there."""
+        self.life = self.life.loaded(self.stack, self.subject.number, suffix)
+        self.folded, self.seq = State(), 0
+        self._go_on(self.life.bench)
+
+    def _go_on(self, bench: Bench) -> None:
+        self.bench, self.attributes = bench, None
+        self.twin.run.opened_at = (
+            bench.run.opened_at
+        )  # `ec.random` is made of it: they go on with the same numbers
+        if bench.module.trainable is self.frozen:
+            self.life.do(lambda bench: setattr(bench.module, "trainable", not self.frozen))
+
     # --- what always holds ---------------------------------------------------------------------
 
     @invariant()
@@ -172,9 +270,15 @@ class ModuleMachine(RuleBasedStateMachine):
             self.seq = head
         assert self.folded.digest == self.run.state.digest, "the log folds to another state"
         mine = {variable.path: variable.get_json() for variable in self.bench.module.variables}
-        assert {path: self.folded.variables[path] for path in mine} == mine, "variables differ from the log"
+        for path, held in mine.items():
+            assert self.folded.variables[path] == held, (
+                f"{path!r} holds {held!r}, by the log {self.folded.variables[path]!r}"
+            )
         theirs = {variable.path: variable.get_json() for variable in self.twin.module.variables}
-        assert mine == theirs, f"the module holds {mine!r}, its twin {theirs!r}"
+        for path in () if self.apart else {**mine, **theirs}:
+            assert mine.get(path) == theirs.get(path), (
+                f"{path!r} holds {mine.get(path)!r}, its twin's {theirs.get(path)!r}"
+            )
 
     def teardown(self) -> None:
         """Let go of the runs: none stays current. The one that failed can still be read."""
@@ -194,11 +298,12 @@ def machine_of(factory: Factory, inputs: Any = None, number: int = 0) -> type[Mo
         number: Decides what is drawn for inputs.
     """
     subject = ModuleSubject(factory, inputs, number)
+    subject.prepare()
     subject.examples()
     return type(
         "MachineOf" + _letters(subject.name),
         (ModuleMachine,),
-        {"subject": subject, "inputs": inputs, "latest": None, "steps": 0},
+        {"subject": subject, "inputs": inputs, "latest": None, "steps": 0, "ordered": None},
     )
 
 

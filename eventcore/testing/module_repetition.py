@@ -94,8 +94,8 @@ def concurrency_safe(subject: ModuleSubject, tally: Tally) -> None:
     examples = subject.examples()
     if len(examples) < 2:
         raise DoesNotApply("there is only one input")
-    forwards = _one_by_one(subject, list(range(len(examples))))
-    backwards = _one_by_one(subject, list(reversed(range(len(examples)))))
+    forwards = one_by_one(subject, list(range(len(examples))))
+    backwards = one_by_one(subject, list(reversed(range(len(examples)))))
     stateless = forwards[0] == backwards[0]
     commutes = forwards[1] == backwards[1]
     if not stateless:
@@ -122,7 +122,8 @@ def concurrency_safe(subject: ModuleSubject, tally: Tally) -> None:
 Outcome = tuple[list[Any], Any, Counter[str]]
 
 
-def _one_by_one(subject: ModuleSubject, order: list[int]) -> Outcome:
+def one_by_one(subject: ModuleSubject, order: list[int]) -> Outcome:
+    """Call a fresh instance on all examples in an order; returns answers, values and records."""
     with subject.bench() as bench:
         examples = subject.examples()
         answers = [None] * len(examples)

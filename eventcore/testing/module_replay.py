@@ -71,7 +71,7 @@ def used_again(subject: ModuleSubject, source: Run, first: Told | None, when: st
         try:
             with store.run(source.name, resume=True) as run, fresh_names():
                 told = told_of(Bench(store, run, subject.make()), subject)
-                left = _left_over(run)
+                left = left_over(run)
         except Diverged as error:
             raise CheckFailed(f"{when}, the same calls {error.divergence or error}") from error
     tally.require(
@@ -84,7 +84,7 @@ def used_again(subject: ModuleSubject, source: Run, first: Told | None, when: st
         tally.require(answer == before, f"{when}, call {place} is answered {answer!r}, and before {before!r}")
 
 
-def _left_over(run: Run) -> int | None:
+def left_over(run: Run) -> int | None:
     """Seq of the first recorded event the code did not come to, 0 for none; None if it went on behind them."""
     with run.lock:
         replaying: Any = run.replaying

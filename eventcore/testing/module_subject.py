@@ -210,14 +210,15 @@ class Bench:
         run: The run, current.
         module: The instance.
         calls: Every call of the module and those below it that was watched.
+        names: Gives rollouts their names.
     """
 
-    def __init__(self, store: Store, run: Run, module: Any) -> None:
+    def __init__(self, store: Store, run: Run, module: Any, names: RolloutNames | None = None) -> None:
         self.store = store
         self.run = run
         self.module = module
         self.calls: list[Call] = []
-        self._names = RolloutNames("training", 0)
+        self.names = names if names is not None else RolloutNames("training", 0)
 
     def watch(self) -> None:
         """Note the calls of the module and of all below it from now on."""
@@ -226,7 +227,7 @@ class Bench:
 
     async def call(self, example: Any, *, training: bool = False, rollout: str | None = None) -> Any:
         """Call the module on one example, in a rollout of its own."""
-        name = rollout or self._names.name(example_digest(example_json(example)))
+        name = rollout or self.names.name(example_digest(example_json(example)))
         by_place, by_name = call_arguments(self.module, example)
         with in_rollout(name):
             return await self.module(*by_place, **by_name, training=training)
