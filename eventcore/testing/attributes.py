@@ -14,6 +14,8 @@ from eventcore.modules.ownership import modules_below
 from eventcore.variables.variable import Variable
 
 DEEPEST = 4
+LONGEST = 100
+"""Letters of an attribute in a message."""
 _LIBRARY = "eventcore."
 
 
@@ -37,6 +39,17 @@ def plain_attributes(module: Module) -> dict[str, str]:
 def changed_attributes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Name what is there on one side only, or is not the same on both."""
     return [name for name in {**before, **after} if before.get(name) != after.get(name)]
+
+
+def changes_told(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Say what changed, from what to what, shortened; "" for nothing."""
+    changed = changed_attributes(before, after)
+    return "; ".join(f"{name}, {_cut(before.get(name))} to {_cut(after.get(name))}" for name in changed)
+
+
+def _cut(described: str | None) -> str:
+    text = "absent" if described is None else described
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 25]} … {text[-20:]}"
 
 
 def described(value: Any) -> str:

@@ -15,9 +15,9 @@ from eventcore.history.scope import in_run
 from eventcore.models.conversion import missing_defaults
 from eventcore.models.data_model import DataModel
 from eventcore.models.validation import validator_for
-from eventcore.testing.attributes import changed_attributes, plain_attributes
+from eventcore.testing.attributes import changed_attributes, changes_told, plain_attributes
 from eventcore.testing.checks import Check, DoesNotApply, Tally
-from eventcore.testing.module_inputs import call_arguments, example_json
+from eventcore.testing.module_inputs import call_arguments, changed_part, example_json, shown
 from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json, program_around
 from eventcore.testing.scheduling import run_coroutine
 
@@ -224,15 +224,17 @@ def writes_are_events(subject: Module, tally: Tally) -> None:
             for training in (False, True):
                 bench.answer(example, training=training)
                 tally.count()
-        changed = changed_attributes(before, plain_attributes(module))
+        changed = changes_told(before, plain_attributes(module))
         if changed:
             tally.fail(
-                f"calls changed {', '.join(changed)}: what outlives a call belongs in a variable, where the log has it"
+                f"calls changed {changed}: what outlives a call belongs in a variable, where the log has it"
             )
         bench.run.flush()
+        logged = bench.run.at(bench.run.head)
+        wrong = changed_part(dict(logged.variables.items()), dict(bench.run.state.variables.items()))
         tally.require(
-            bench.run.at(bench.run.head).digest == bench.run.state.digest,
-            "the state is not what the log says",
+            logged.digest == bench.run.state.digest,
+            f"the state is not what the log says: {wrong or 'beside the variables'}",
         )
 
 
@@ -243,8 +245,9 @@ def one_record_per_use(subject: Module, tally: Tally) -> None:
         bench.answer(subject.examples(1)[0])
         numbers = {variable.path: variable.number for variable in trainable.values()}
         bench.watch()
-        for example in subject.examples():
+        for place, example in enumerate(subject.examples()):
             for training in (False, True):
+                when = f"{subject.shown(place)}, called with training={training}:"
                 for variable in trainable.values():
                     variable.update({"current_predictions": []})
                 bench.calls.clear()
@@ -253,9 +256,9 @@ def one_record_per_use(subject: Module, tally: Tally) -> None:
                 for variable in bench.module.trainable_variables:
                     read = _own_reads(bench, variable, numbers[variable.path], start)
                     records = variable.get_json()["current_predictions"]
-                    _judge_records(bench, variable, records, training, read, tally)
+                    _judge_records(bench, variable, records, training, read, when, tally)
                     if bench.owner(variable) is bench.module:
-                        _judge_contents(records, example_json(example), outputs_json(answer), tally)
+                        _judge_contents(records, example_json(example), outputs_json(answer), when, tally)
 
 
 def _own_reads(bench: Bench, variable: Any, number: int, start: int) -> int:
@@ -268,40 +271,43 @@ def _own_reads(bench: Bench, variable: Any, number: int, start: int) -> int:
 
 
 def _judge_records(
-    bench: Bench, variable: Any, records: list[Any], training: bool, read: int, tally: Tally
+    bench: Bench, variable: Any, records: list[Any], training: bool, read: int, when: str, tally: Tally
 ) -> None:
     owner = bench.owner(variable)
     uses = sum(1 for call in bench.calls if call.module is owner and call.outputs is not None)
     where = f"variable {variable.path!r}"
     if not training:
-        tally.require(not records, f"a call without training appended {len(records)} records to {where}")
+        tally.require(
+            not records, f"{when} {len(records)} records were appended to {where}, and 0 are wanted"
+        )
         return
     if not read:
         tally.require(
             not records,
-            f"a call appended a record to {where} without reading a field of it: what an optimizer proposes there "
+            f"{when} a record was appended to {where} without reading a field of it: what an optimizer proposes there "
             "has no effect, and is rewarded all the same",
         )
         return
     if not uses:
-        tally.require(not records, f"a call that gave no answer appended {len(records)} records to {where}")
+        tally.require(
+            not records, f"{when} no answer was given, and {len(records)} records were appended to {where}"
+        )
         return
     fine = len(records) == 1 if uses == 1 else 1 <= len(records) <= uses
-    tally.require(
-        fine, f"{uses} uses of {where} under training left {len(records)} records; one for each is wanted"
-    )
+    tally.require(fine, f"{when} {uses} uses of {where} left {len(records)} records; one for each is wanted")
     for record in records:
         tally.require(
             isinstance(record, dict) and {"inputs", "outputs", "reward"} <= record.keys(),
-            f"a record of {where} lacks inputs, outputs or reward: {record!r}",
+            f"{when} a record of {where} lacks inputs, outputs or reward: {shown(record)}",
         )
         reward = cast("dict[str, Any]", record)["reward"]
         tally.require(
-            reward is None, f"a record of {where} was appended with reward {reward!r}; it begins as None"
+            reward is None,
+            f"{when} a record of {where} was appended with reward {reward!r}; it begins as None",
         )
 
 
-def _judge_contents(records: list[Any], inputs: Any, outputs: Any, tally: Tally) -> None:
+def _judge_contents(records: list[Any], inputs: Any, outputs: Any, when: str, tally: Tally) -> None:
     """Hold a record of the module's own variable against what the call was given and what it gave."""
     for record in records:
         for what, wanted in (("inputs", inputs), ("outputs", outputs)):
@@ -312,7 +318,7 @@ def _judge_contents(records: list[Any], inputs: Any, outputs: Any, tally: Tally)
             wrong = [key for key, mine, theirs in pairs if mine != theirs]
             tally.require(
                 not wrong,
-                f"a record's {what} are not this call's: {wrong} of {held!r} differ from {wanted!r}",
+                f"{when} the record's {what} are not this call's: {wrong} of {shown(held)} differ from {shown(wanted)}",
             )
 
 
@@ -327,10 +333,15 @@ def none_in_none_out(subject: Module, tally: Tally) -> None:
             )
         bench.answer(example)
         bench.run.flush()
-        before = bench.run.state.digest
+        before = {variable.path: variable.get_json() for variable in bench.module.variables}
         answer = bench.answer(None, training=True, rollout="training:0/inactive/0")
-        tally.require(answer is None, f"an input of None (an inactive branch) was answered by {answer!r}")
-        tally.require(bench.run.state.digest == before, "an inactive branch changed the state")
+        tally.require(
+            answer is None,
+            f"an input of None (an inactive branch) was answered by {shown(outputs_json(answer))}; return None",
+        )
+        after = {variable.path: variable.get_json() for variable in bench.module.variables}
+        wrong = changed_part(before, after)
+        tally.require(not wrong, f"an input of None (an inactive branch) changed a variable: {wrong}")
 
 
 def tracing_is_free_of_side_effects(subject: Module, tally: Tally) -> None:
@@ -341,15 +352,16 @@ def tracing_is_free_of_side_effects(subject: Module, tally: Tally) -> None:
         if isinstance(module, _program_class()):
             raise DoesNotApply("a program is a graph already")
         bench.run.flush()
-        digest, head = bench.run.state.digest, bench.run.head
+        values, head = {each.path: each.get_json() for each in module.variables}, bench.run.head
         before = plain_attributes(module)
         run_coroutine(lambda: program_around(module, example))
         bench.run.flush()
-        tally.require(bench.run.state.digest == digest, "tracing changed the state")
+        wrong = changed_part(values, {each.path: each.get_json() for each in module.variables})
+        tally.require(not wrong, f"tracing changed the state: {wrong}")
         kinds = sorted({type(event).__name__ for event in bench.events(start=head + 1)} - _HARMLESS)
         tally.require(not kinds, f"tracing recorded {', '.join(kinds)}")
-        changed = changed_attributes(before, plain_attributes(module))
-        tally.require(not changed, f"tracing changed {', '.join(changed)}; keep state in variables")
+        changed = changes_told(before, plain_attributes(module))
+        tally.require(not changed, f"tracing changed {changed}; keep state in variables")
     _first_trace(subject, tally)
 
 
@@ -372,7 +384,8 @@ def _first_trace(subject: Module, tally: Tally) -> None:
         for variable in bench.module.variables:
             if variable.path in before:
                 tally.require(
-                    variable.get_json() == before[variable.path], f"tracing changed {variable.path!r}"
+                    variable.get_json() == before[variable.path],
+                    f"tracing changed {variable.path!r}: {changed_part(before[variable.path], variable.get_json())}",
                 )
         tally.count()
         after = plain_attributes(bench.module)
@@ -397,20 +410,25 @@ def instances_share_nothing(subject: Module, tally: Tally) -> None:
         attributes = plain_attributes(other)
         tally.require(
             [variable.get_json() for variable in used.variables] == before,
-            "two instances made alike begin with different values",
+            "two instances made alike begin with different values: "
+            + changed_part(before, [variable.get_json() for variable in used.variables]),
         )
         with in_run(bench.run):
             for example in subject.examples():
                 bench.answer(example, training=True)
         tally.require(
             [variable.get_json() for variable in other.variables][: len(before)] == before,
-            "using one instance changed the variables of another",
+            "using one instance changed the variables of another: "
+            + changed_part(before, [variable.get_json() for variable in other.variables][: len(before)]),
         )
-        changed = changed_attributes(attributes, plain_attributes(other))
-        tally.require(not changed, f"using one instance changed {', '.join(changed)} of another")
+        changed = changes_told(attributes, plain_attributes(other))
+        tally.require(not changed, f"using one instance changed {changed} of another")
     with subject.bench() as later:
         late = [variable.get_json() for variable in later.module.variables]
-        tally.require(late == before, "an instance made after another was used begins with other values")
+        tally.require(
+            late == before,
+            f"an instance made after another was used begins with other values: {changed_part(before, late)}",
+        )
 
 
 CHECKS: tuple[Check[ModuleSubject], ...] = (

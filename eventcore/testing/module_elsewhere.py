@@ -10,9 +10,7 @@ import json
 from typing import Any
 
 from eventcore.history import events as e
-from eventcore.models.conversion import json_of
-from eventcore.models.json_data_model import JsonDataModel
-from eventcore.testing.module_inputs import mapped, shown
+from eventcore.testing.module_inputs import examples_from, examples_told, shown
 from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json
 from eventcore.testing.whereabouts import found_at, whereabouts
 
@@ -29,31 +27,14 @@ def subject_told(subject: ModuleSubject) -> Told | None:
         return None
     return {
         "factory": where,
-        "examples": [mapped(example, _leaf_told) for example in subject.examples()],
+        "examples": examples_told(subject.examples()),
         "number": subject.number,
     }
 
 
 def subject_of(told: Told) -> ModuleSubject:
     """Return what was told of, in another process."""
-    examples = [_example_of(example) for example in told["examples"]]
-    return ModuleSubject(found_at(told["factory"]), examples, told["number"])
-
-
-def _leaf_told(part: Any) -> Any:
-    where = None if isinstance(part, JsonDataModel) else whereabouts(type(part))
-    schema = None if where is not None else part.get_schema()
-    return {"model": where, "schema": schema, "json": json_of(part)}
-
-
-def _example_of(told: Any) -> Any:
-    if isinstance(told, list):
-        return [_example_of(part) for part in told]
-    if told.keys() != {"model", "schema", "json"}:
-        return {key: _example_of(part) for key, part in told.items()}
-    if told["model"] is None:
-        return JsonDataModel(schema=told["schema"], json=told["json"])
-    return found_at(told["model"])(**told["json"])
+    return ModuleSubject(found_at(told["factory"]), examples_from(told["examples"]), told["number"])
 
 
 # --- one call --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 
 from eventcore.errors import EventcoreError, InvalidValue
-from eventcore.models.conversion import is_data_model, schema_of
+from eventcore.models.conversion import is_data_model, json_of, schema_of
 from eventcore.models.data_model import DataModel
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.models.schema import is_record_class
@@ -25,6 +25,7 @@ from eventcore.modules.structure import check_fit, is_schema, map_structure
 from eventcore.programs.program import Program
 from eventcore.replay.rollouts import example_digest
 from eventcore.testing.schema_strategies import draw, from_model
+from eventcore.testing.whereabouts import found_at, whereabouts
 
 EXAMPLES = 8
 """How many different inputs a check uses where the input has that many."""
@@ -44,6 +45,18 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 40]} … {text[-35:]}"
 
 
+def changed_part(one: Any, other: Any, where: str = "") -> str:
+    """Say where the second of two JSON values differs first, what is there and what was; "" if nowhere."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs = [(key, one.get(key), other.get(key)) for key in {**one, **other}]  # pyright: ignore[reportUnknownVariableType]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [(key, mine, theirs) for key, (mine, theirs) in enumerate(zip(one, other, strict=True))]
+    else:
+        return "" if one == other else f"{where.lstrip('.') or 'it'} is {shown(other)} and was {shown(one)}"
+    found = (changed_part(mine, theirs, f"{where}.{key}") for key, mine, theirs in pairs)
+    return next(filter(None, found), "")
+
+
 def mapped(example: Any, change: Callable[[Any], Any]) -> Any:
     """Apply a function to every data model of an example; lists and dicts keep their shape."""
     if isinstance(example, list):
@@ -56,6 +69,35 @@ def mapped(example: Any, change: Callable[[Any], Any]) -> Any:
 def example_json(example: Any) -> Any:
     """Return an example as plain JSON."""
     return mapped(example, lambda part: part.get_json() if hasattr(part, "get_json") else part)
+
+
+# --- told to another process ------------------------------------------------------------------------
+
+
+def examples_told(examples: list[Any]) -> list[Any]:
+    """Return examples as JSON from which another process of this program makes them."""
+    return [mapped(example, _leaf_told) for example in examples]
+
+
+def examples_from(told: list[Any]) -> list[Any]:
+    """Return the examples another process told of."""
+    return [_example_from(example) for example in told]
+
+
+def _leaf_told(part: Any) -> Any:
+    where = None if isinstance(part, JsonDataModel) else whereabouts(type(part))
+    schema = None if where is not None else part.get_schema()
+    return {"model": where, "schema": schema, "json": json_of(part)}
+
+
+def _example_from(told: Any) -> Any:
+    if isinstance(told, list):
+        return [_example_from(part) for part in told]
+    if told.keys() != {"model", "schema", "json"}:
+        return {key: _example_from(part) for key, part in told.items()}
+    if told["model"] is None:
+        return JsonDataModel(schema=told["schema"], json=told["json"])
+    return found_at(told["model"])(**told["json"])
 
 
 # --- how `call` takes them -------------------------------------------------------------------------

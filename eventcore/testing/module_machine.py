@@ -34,7 +34,7 @@ from eventcore.history.run import Run
 from eventcore.history.scope import in_run
 from eventcore.history.state import State, apply
 from eventcore.history.store import open as open_store
-from eventcore.testing.attributes import changed_attributes, plain_attributes
+from eventcore.testing.attributes import changes_told, plain_attributes
 from eventcore.testing.cases import (
     SavingTestCase,
     StepTaken,
@@ -177,11 +177,10 @@ class ModuleMachine(RuleBasedStateMachine):
         assert self.apart or mine == theirs, f"{how} {shown(mine)}, and its twin {shown(theirs)}"
         before, now = self.attributes, plain_attributes(self.bench.module)
         self.attributes = now  # the first call may still make some
-        for name in changed_attributes(before, now) if before is not None else ():
-            raise AssertionError(
-                f"a call changed the attribute {name}, {(before or {}).get(name)} to {now.get(name)}: it is lost when "
-                "the module is made again; keep it in a variable"
-            )
+        changed = "" if before is None else changes_told(before, now)
+        assert not changed, (
+            f"a call changed the attribute {changed}: it is lost when the module is made again; keep it in a variable"
+        )
 
     @rule(number=st.integers(0, 50))
     @recorded

@@ -18,6 +18,7 @@ from eventcore.replay.worlds import Entered, World
 from eventcore.testing.checks import Check, CheckFailed, DoesNotApply, Tally
 from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
 from eventcore.testing.module_elsewhere import subject_of, subject_told
+from eventcore.testing.module_inputs import changed_part, shown
 from eventcore.testing.module_replay import Told, recorded_use, told_of, used_again
 from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json
 from eventcore.testing.scheduling import run_coroutine
@@ -42,7 +43,9 @@ def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
                 subject, source, first, "replayed at another time and with other random numbers", tally
             )
             if not first["effects"]:
-                _compare(first, told_by(subject), "at another time and with other random numbers", tally)
+                _compare(
+                    subject, first, told_by(subject), "at another time and with other random numbers", tally
+                )
         given = subject_told(subject)
         if given is None:
             tally.note(f"other hash seeds were not tried: {why_not(subject.factory)}")
@@ -56,7 +59,7 @@ def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
                 tally.fail(wrong + _lines(told["taken"]))
             tally.count()
             if not first["effects"]:
-                _compare(first, told, f"in a process with hash seed {seed}", tally)
+                _compare(subject, first, told, f"in a process with hash seed {seed}", tally)
 
 
 def _lines(taken: dict[str, list[str]]) -> str:
@@ -65,11 +68,14 @@ def _lines(taken: dict[str, list[str]]) -> str:
     return "".join(lines[:5])
 
 
-def _compare(one: Told, other: Told, when: str, tally: Tally) -> None:
+def _compare(subject: ModuleSubject, one: Told, other: Told, when: str, tally: Tally) -> None:
     for place, (mine, theirs) in enumerate(zip(one["answers"], other["answers"], strict=True)):
-        tally.require(mine == theirs, f"example {place} is answered {mine!r}, and {when} {theirs!r}")
+        tally.require(
+            mine == theirs, f"{_call(subject, place)} is answered {shown(mine)}, and {when} {shown(theirs)}"
+        )
     tally.require(
-        one["values"] == other["values"], f"the variables hold {one['values']}, and {when} {other['values']}"
+        one["values"] == other["values"],
+        f"the variables hold something else {when}: {changed_part(one['values'], other['values'])}",
     )
     tally.require(one["digest"] == other["digest"], f"the state is another one {when}")
 
@@ -105,18 +111,33 @@ def concurrency_safe(subject: ModuleSubject, tally: Tally) -> None:
         for place, answer in enumerate(answers):
             tally.require(
                 not stateless or answer == forwards[0][place],
-                f"called at once with others, example {place} is answered {answer!r} and not {forwards[0][place]!r}",
+                f"called at once with others (order {order}), {subject.shown(place)} is answered {shown(answer)}, and "
+                f"alone {shown(forwards[0][place])}",
             )
         tally.require(
             not commutes or values == forwards[1],
-            f"after concurrent calls the variables hold {values}, after the same calls in turn {forwards[1]}: "
-            "an update was lost between reading and writing",
+            f"after concurrent calls (order {order}), {changed_part(forwards[1], values)} after the same calls in "
+            "turn: an update was lost between reading and writing",
         )
         same = forwards[2] == backwards[2]
         tally.require(
             records == forwards[2] if same else records.total() == forwards[2].total(),
-            f"concurrent calls left other records: {records} and not {forwards[2]}",
+            f"concurrent calls (order {order}) left {records.total()} records, the same calls in turn "
+            f"{forwards[2].total()}: {_other_records(forwards[2], records)}",
         )
+
+
+def _call(subject: ModuleSubject, place: int) -> str:
+    """One of the calls that are told of: each example in turn, then all at once."""
+    count = len(subject.examples())
+    return f"{subject.shown(place % count)}{', called at once with others,' if place >= count else ''}"
+
+
+def _other_records(wanted: Counter[str], found: Counter[str]) -> str:
+    lost, new = list((wanted - found).elements()), list((found - wanted).elements())
+    told = [f"{len(lost)} are missing, one for {lost[0][:160]}"] if lost else []
+    told += [f"{len(new)} are surplus, one for {new[0][:160]}"] if new else []
+    return "; ".join(told)
 
 
 Outcome = tuple[list[Any], Any, Counter[str]]

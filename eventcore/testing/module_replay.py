@@ -18,6 +18,7 @@ from eventcore.history.run import Run
 from eventcore.history.store import open as open_store
 from eventcore.models.naming import fresh_names
 from eventcore.testing.checks import CheckFailed, Tally
+from eventcore.testing.module_inputs import changed_part, shown
 from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json
 from eventcore.testing.scheduling import run_coroutine
 
@@ -78,10 +79,15 @@ def used_again(subject: ModuleSubject, source: Run, first: Told | None, when: st
         left is not None, f"{when}, the same calls do more than the {head} events that are recorded"
     )
     tally.require(not left, f"{when}, the same calls end before seq {left} of {head}")
-    tally.require(told["digest"] == digest, f"{when}, the same calls end in another state")
+    wrong = changed_part(first["values"], told["values"]) if first is not None else ""
+    tally.require(
+        told["digest"] == digest, f"{when}, the same calls end in another state: {wrong or 'see its log'}"
+    )
     for place, answer in enumerate(told["answers"] if first is not None else ()):
         before = first["answers"][place] if first is not None else None
-        tally.require(answer == before, f"{when}, call {place} is answered {answer!r}, and before {before!r}")
+        tally.require(
+            answer == before, f"{when}, call {place} is answered {shown(answer)}, and before {shown(before)}"
+        )
 
 
 def left_over(run: Run) -> int | None:

@@ -15,7 +15,7 @@ from eventcore.saving.construction import program_from_run
 from eventcore.saving.serialization import deserialize_object, serialize_object
 from eventcore.testing.checks import Check, Tally
 from eventcore.testing.module_arguments import judge_arguments
-from eventcore.testing.module_inputs import shown
+from eventcore.testing.module_inputs import changed_part, shown
 from eventcore.testing.module_replay import recorded_use, used_again
 from eventcore.testing.module_subject import (
     Bench,
@@ -70,7 +70,7 @@ def config_round_trip(subject: ModuleSubject, tally: Tally) -> None:
         tally.require(
             _shapes(again) == shapes, f"made from its config, it has {_other_shapes(_shapes(again), shapes)}"
         )
-        changed = _changed_part(json.loads(text), serialize_object(again))
+        changed = changed_part(json.loads(text), serialize_object(again))
         tally.require(not changed, f"the config is another one after a round: {changed}")
     with workbench(subject.number):
         fresh: Any = deserialize_object(json.loads(text))
@@ -96,18 +96,6 @@ def _other_shapes(found: list[tuple[str, Any, bool]], wanted: list[tuple[str, An
             what = "another schema" if mine[path][1] != theirs[path][1] else f"trainable={theirs[path][2]}"
             return f"{what} for variable {path!r}"
     return "its variables in another order"
-
-
-def _changed_part(one: Any, other: Any, where: str = "") -> str:
-    """Say where two JSON values differ first; "" if nowhere."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        pairs = [(key, one.get(key), other.get(key)) for key in {**one, **other}]  # pyright: ignore[reportUnknownVariableType]
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        pairs = [(key, mine, theirs) for key, (mine, theirs) in enumerate(zip(one, other, strict=True))]
-    else:
-        return "" if one == other else f"{where.lstrip('.')} is {shown(other)} and was {shown(one)}"
-    found = (_changed_part(mine, theirs, f"{where}.{key}") for key, mine, theirs in pairs)
-    return next(filter(None, found), "")
 
 
 def _first_values(subject: ModuleSubject) -> dict[str, Any]:
@@ -139,7 +127,8 @@ def save_and_load(subject: ModuleSubject, tally: Tally) -> None:
                 tally.require(found == names, f"trainable variables changed in {form}: {names} to {found}")
                 answers.append(outputs_json(called(loaded, example)))
             tally.require(
-                answers[-1] is not None or _silent(program, example), f"loaded from {form} it gives no answer"
+                answers[-1] is not None or _silent(program, example),
+                f"loaded from {form}, it gives no answer to {subject.shown(0)}",
             )
         if answers[0] != _loaded_answer(subject, Path(folder) / "portable.json", example):
             tally.note(
@@ -147,9 +136,14 @@ def save_and_load(subject: ModuleSubject, tally: Tally) -> None:
             )
             return
         answers.append(outputs_json(called(program, example)))
-        tally.require(answers[1] == answers[0], f"loaded from two files it answers {answers[:2]!r}")
         tally.require(
-            answers[2] == answers[0], f"loaded it answers {answers[0]!r}, before it was saved {answers[2]!r}"
+            answers[1] == answers[0],
+            f"loaded from portable.json, {subject.shown(0)} is answered {shown(answers[0])}, and from store.lmdb "
+            f"{shown(answers[1])}",
+        )
+        tally.require(
+            answers[2] == answers[0],
+            f"loaded, {subject.shown(0)} is answered {shown(answers[0])}, and before it was saved {shown(answers[2])}",
         )
 
 
@@ -164,7 +158,7 @@ def _silent(program: Any, example: Any) -> bool:
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
     wrong = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    return "; ".join(f"{name}: {one.get(name)!r} to {other.get(name)!r}" for name in wrong[:3])
+    return "; ".join(changed_part(one.get(name), other.get(name), name) for name in wrong[:3])
 
 
 def fork_round_trip(subject: ModuleSubject, tally: Tally) -> None:
@@ -177,7 +171,10 @@ def fork_round_trip(subject: ModuleSubject, tally: Tally) -> None:
         head, digest, expected = bench.run.head, bench.run.state.digest, values_of(program)
         with bench.run.fork("beside") as fork:
             again: Any = program_from_run(fork)
-            tally.require(values_of(again) == expected, "a fork's program begins with other values")
+            tally.require(
+                values_of(again) == expected,
+                f"a fork's program begins with other values: {_difference(expected, values_of(again))}",
+            )
             with in_run(fork):
                 for example in subject.examples(3):
                     called(again, example, training=True)
@@ -185,8 +182,14 @@ def fork_round_trip(subject: ModuleSubject, tally: Tally) -> None:
             tally.require(
                 fork.state.digest == fork.at(fork.head).digest, "the fork's state is not what its log says"
             )
-        tally.require(bench.run.head == head, "what happened in a fork was written into its parent")
-        tally.require(bench.run.state.digest == digest, "what happened in a fork changed its parent")
+        tally.require(
+            bench.run.head == head,
+            f"what happened in a fork was written into its parent, which ends at seq {bench.run.head} and not {head}",
+        )
+        tally.require(
+            bench.run.state.digest == digest,
+            f"what happened in a fork changed its parent: {_difference(expected, values_of(program))}",
+        )
 
 
 def state_is_the_fold(subject: ModuleSubject, tally: Tally) -> None:

@@ -27,7 +27,16 @@ from eventcore.modules.ownership import modules_below
 from eventcore.programs.program import Program
 from eventcore.replay.rollouts import RolloutNames, example_digest
 from eventcore.testing.checks import DoesNotApply
-from eventcore.testing.module_inputs import EXAMPLES, call_arguments, example_json, examples_of, mapped, shown
+from eventcore.testing.module_inputs import (
+    EXAMPLES,
+    call_arguments,
+    example_json,
+    examples_from,
+    examples_of,
+    examples_told,
+    mapped,
+    shown,
+)
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.variables.variable import Variable
 
@@ -110,10 +119,13 @@ class ModuleSubject:
             raise InvalidValue(f"cannot check what {self.name} makes: received {made!r}; return a module")
         return made
 
-    def prepare(self) -> None:
+    def prepare(self) -> Any:
         """Try what every check needs: an instance, and examples for it.
 
         A factory that raises is no matter of usage: that is left to the checks.
+
+        Returns:
+            The examples, for `adopt`; None without.
 
         Raises:
             InvalidValue: There is no such thing; the message says what to pass instead.
@@ -132,13 +144,19 @@ class ModuleSubject:
         made.__qualname__ = getattr(factory, "__qualname__", None) or repr(factory)
         try:
             with workbench(self.number):
-                self.make()
-            self.examples()
+                _require_steady(self.make(), self.name)
+            return examples_told(self.examples(6 * EXAMPLES))
         except Exception:
             if not raised:
                 raise
         finally:
             self.factory = factory
+        return None
+
+    def adopt(self, told: Any) -> None:
+        """Use the examples that `prepare` made in another process: drawing them takes longer than most checks."""
+        if self._examples is None and told is not None:
+            self._examples = examples_from(told)
 
     def _require_factory(self) -> None:
         factory: Any = self.factory
@@ -180,6 +198,16 @@ class ModuleSubject:
         """Open a fresh place with a fresh instance in it."""
         with workbench(self.number if seed is None else seed, url) as (store, run):
             yield Bench(store, run, self.make())
+
+
+def _require_steady(module: Any, name: str) -> None:
+    """Refuse a model whose answers are used up: instances that are compared would be told different things."""
+    for each in modules_below(module):
+        if getattr(each, "answers_in_order", False):
+            raise InvalidValue(
+                f"cannot check {name}: its FakeLanguageModel answers from a list, which is used up; pass it a dict or "
+                "a function"
+            )
 
 
 def _needed(factory: Callable[..., Any]) -> list[str]:

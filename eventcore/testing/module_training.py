@@ -18,7 +18,7 @@ from eventcore.models.data_model import DataModel
 from eventcore.optimizers.optimizer import Optimizer
 from eventcore.replay.rollouts import example_digest
 from eventcore.testing.checks import Check, DoesNotApply, Tally
-from eventcore.testing.module_inputs import example_json
+from eventcore.testing.module_inputs import example_json, shown
 from eventcore.testing.module_subject import Bench, ModuleSubject, program_around
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.schema_strategies import draw, json_values
@@ -150,7 +150,8 @@ def _judge_rewards(bench: Bench, paths: list[str], examples: list[Any], seen: An
             place = places[rollout.split("/")[1]]
             tally.require(
                 0 < own[place] <= count if count > 1 else own[place] == count,
-                f"example {place} used {path!r} {count} times, and {own[place]} records have its reward",
+                f"example {place} {shown(example_json(examples[place]))} used {path!r} {count} times, and {own[place]} "
+                "records have its reward",
             )
         tally.require(
             sum(own.values()) <= sum(uses.values()), f"{path!r} has more rewarded records than it had uses"
@@ -177,7 +178,9 @@ def _appends(bench: Bench, variable: Any) -> list[Any]:
 def _judge_record(record: Any, inputs: Any, place: int, tally: Tally) -> None:
     if isinstance(inputs, dict) and isinstance(record["inputs"], dict):
         wrong = [key for key, value in record["inputs"].items() if key in inputs and inputs[key] != value]
-        tally.require(not wrong, f"the reward of example {place} reached the record of another: {record!r}")
+        tally.require(
+            not wrong, f"the reward of example {place} reached the record of another, {shown(record)}"
+        )
 
 
 def _uses(bench: Bench, variable: Any) -> Counter[str]:
@@ -257,8 +260,8 @@ def works_with_any_candidate(subject: ModuleSubject, tally: Tally) -> None:
                 raise
             except Exception as error:
                 tally.fail(
-                    f"a call raised {type(error).__name__}: {error}, with values that the schema allows and an "
-                    f"optimizer may write: {held!r}; narrow the schema or handle them"
+                    f"{subject.shown(0)} raised {type(error).__name__}: {error}, with values that the schema allows "
+                    f"and an optimizer may write: {shown(held)}; narrow the schema or handle them"
                 )
             tally.count()
 
