@@ -322,12 +322,12 @@ def bound(
 
 
 def prepare(subject: Any, way: Way) -> None:
-    """Have a subject say once what every check would stumble over.
+    """Have a subject say once what every check would stumble over, and adopt what it has prepared for all of them.
 
     Raises:
         InvalidValue: It cannot be checked: what was given is no such thing, or there is nothing to try it with.
     """
-    work: Callable[[], None] | None = getattr(subject, "prepare", None)
+    work: Callable[[], Any] | None = getattr(subject, "prepare", None)
     if work is None:
         return
     if not way.forks:
@@ -336,6 +336,9 @@ def prepare(subject: Any, way: Way) -> None:
     told = told_in_a_fork(work, way.limit)
     if told.raised == f"{InvalidValue.__module__}.{InvalidValue.__qualname__}":
         raise InvalidValue(told.message)
+    adopt: Callable[[Any], None] | None = getattr(subject, "adopt", None)
+    if adopt is not None and not told.raised:
+        adopt(told.value)
 
 
 def again_of(subject: Any, way: Way) -> str:

@@ -84,9 +84,13 @@ class FakeLanguageModel(LanguageModel):
     @property
     def counts_calls(self) -> bool:
         """Whether it depends on how often it was called what it answers: nobody can ask it the same again."""
-        answers_in_order = self._script is not None and not isinstance(self._script, Mapping)
-        return (answers_in_order and not callable(self._script)) or (
-            not callable(self._failures) and bool(self._failures)
+        return self.answers_in_order or (not callable(self._failures) and bool(self._failures))
+
+    @property
+    def answers_in_order(self) -> bool:
+        """Whether it answers from a list, which is used up."""
+        return (
+            self._script is not None and not isinstance(self._script, Mapping) and not callable(self._script)
         )
 
     async def _answer(self, messages: list[JsonDict], schema: Any = None, **asked: Any) -> Any:
