@@ -10,10 +10,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
-
-from hypothesis import strategies as st
-from hypothesis.errors import HypothesisException
+from typing import TYPE_CHECKING, Any, cast
 
 from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.models.conversion import is_data_model, json_of, schema_of
@@ -24,8 +21,10 @@ from eventcore.modules.internals import core_of
 from eventcore.modules.structure import check_fit, is_schema, map_structure
 from eventcore.programs.program import Program
 from eventcore.replay.rollouts import example_digest
-from eventcore.testing.schema_strategies import draw, from_model
 from eventcore.testing.whereabouts import found_at, whereabouts
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 EXAMPLES = 8
 """How many different inputs a check uses where the input has that many."""
@@ -221,13 +220,22 @@ def _values(given: Any, number: int) -> list[Any]:
         return list(cast("Sequence[Any]", given))
     if not isinstance(given, type) and is_data_model(given):
         return [given]
+    # Imported here: processes that are told their examples need no hypothesis, which takes longer than they do.
+    from hypothesis.errors import HypothesisException
+
+    from eventcore.testing.schema_strategies import draw
+
     try:
         return draw(_strategy(given), 6 * EXAMPLES, number)
     except (EventcoreError, HypothesisException) as error:
         raise InvalidValue(f"cannot draw inputs from {given!r}: {CHOICES} ({error})") from None
 
 
-def _strategy(shape: Any) -> st.SearchStrategy[Any]:
+def _strategy(shape: Any) -> SearchStrategy[Any]:
+    from hypothesis import strategies as st
+
+    from eventcore.testing.schema_strategies import from_model
+
     if isinstance(shape, st.SearchStrategy):
         return cast("st.SearchStrategy[Any]", shape)
     if isinstance(shape, (list, tuple)):

@@ -21,7 +21,6 @@ from eventcore.testing.checks import Check, DoesNotApply, Tally
 from eventcore.testing.module_inputs import example_json, shown
 from eventcore.testing.module_subject import Bench, ModuleSubject, program_around
 from eventcore.testing.scheduling import run_coroutine
-from eventcore.testing.schema_strategies import draw, json_values
 
 ORDERS = 3
 """Orders of completion that are tried."""
@@ -69,6 +68,8 @@ def drawn_fields(variable: Any, number: int) -> dict[str, Any]:
     """Draw a value for each of a variable's own fields, the simplest for 0, and examples from its records."""
     schema = variable.get_schema()
     properties = {key: part for key, part in schema["properties"].items() if key not in BOOKKEEPING}
+    from eventcore.testing.schema_strategies import draw, json_values  # not needed by every process
+
     own = {
         "type": "object",
         "properties": properties,

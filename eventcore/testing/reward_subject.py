@@ -13,12 +13,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, cast
 
-from hypothesis.errors import Unsatisfiable
-
 from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.models.conversion import is_data_model, schema_of
 from eventcore.models.json_data_model import JsonDataModel
-from eventcore.testing.schema_strategies import draw, json_values
 from eventcore.training.rewards import get
 from eventcore.training.rewards.base import Reward
 
@@ -84,6 +81,10 @@ class RewardSubject:
         except Exception:
             return
         _reward_of(self.factory, made)
+
+    def adopt(self, told: Any) -> None:
+        """Have the pairs here, for all checks: drawing them takes longer than most, and calls nothing of the user's."""
+        assert self.pairs
 
 
 def made_by(factory: Any) -> Reward:
@@ -168,6 +169,11 @@ def _given(answers: list[Any]) -> list[Pair]:
 
 
 def _drawn(answers: Any, number: int) -> list[Pair]:
+    # Imported here: processes that are told their pairs need no hypothesis, which takes longer than they do.
+    from hypothesis.errors import Unsatisfiable
+
+    from eventcore.testing.schema_strategies import draw, json_values
+
     try:
         schema = schema_of(answers)
         values = draw(json_values(schema), 60, number)
