@@ -16,6 +16,7 @@ from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.history.backend import Backend
 from eventcore.history.urls import backend_class, open_backend, split
 from eventcore.testing.checks import DoesNotApply
+from eventcore.testing.factories import named
 from eventcore.testing.whereabouts import whereabouts, why_not
 
 UrlFactory = Any
@@ -41,7 +42,7 @@ class BackendSubject:
     @property
     def name(self) -> str:
         """What is checked, in words."""
-        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+        return named(self.factory)
 
     def prepare(self) -> None:
         """Say what every check would stumble over.

@@ -6,7 +6,6 @@ instance in it, so no check sees what another left; names begin anew, so two ben
 
 from __future__ import annotations
 
-import inspect
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from eventcore.modules.ownership import modules_below
 from eventcore.programs.program import Program
 from eventcore.replay.rollouts import RolloutNames, example_digest
 from eventcore.testing.checks import DoesNotApply
+from eventcore.testing.factories import named, require_factory
 from eventcore.testing.module_inputs import (
     EXAMPLES,
     call_arguments,
@@ -101,7 +101,7 @@ class ModuleSubject:
     @property
     def name(self) -> str:
         """What is checked, in words."""
-        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+        return named(self.factory)
 
     def make(self) -> Any:
         """Make an instance.
@@ -130,7 +130,7 @@ class ModuleSubject:
         Raises:
             InvalidValue: There is no such thing; the message says what to pass instead.
         """
-        self._require_factory()
+        require_factory(self.factory, Module, "a module")
         raised: list[Exception] = []
 
         def made() -> Any:
@@ -141,7 +141,7 @@ class ModuleSubject:
                 raise
 
         factory, self.factory = self.factory, made
-        made.__qualname__ = getattr(factory, "__qualname__", None) or repr(factory)
+        made.__qualname__ = named(factory)
         try:
             with workbench(self.number):
                 _require_steady(self.make(), self.name)
@@ -157,26 +157,6 @@ class ModuleSubject:
         """Use the examples that `prepare` made in another process: drawing them takes longer than most checks."""
         if self._examples is None and told is not None:
             self._examples = examples_from(told)
-
-    def _require_factory(self) -> None:
-        factory: Any = self.factory
-        if isinstance(factory, Module):
-            cls = type(factory).__name__
-            raise InvalidValue(
-                f"cannot check the instance {factory!r}, which all checks would share: pass what makes one, the class "
-                f"{cls} or `lambda: {cls}(...)`"
-            )
-        if not callable(factory):
-            raise InvalidValue(
-                f"cannot make a module with {factory!r}: pass the class, or a function without arguments that returns "
-                "a module"
-            )
-        needed = _needed(factory)
-        if needed:
-            raise InvalidValue(
-                f"cannot make a module with {self.name}, which needs {', '.join(needed)}: pass a function without "
-                f"arguments, `lambda: {self.name}(...)`"
-            )
 
     def examples(self, count: int = EXAMPLES) -> list[Any]:
         """Return different inputs, at most `count`, at least one.
@@ -208,16 +188,6 @@ def _require_steady(module: Any, name: str) -> None:
                 f"cannot check {name}: its FakeLanguageModel answers from a list, which is used up; pass it a dict or "
                 "a function"
             )
-
-
-def _needed(factory: Callable[..., Any]) -> list[str]:
-    """Name the arguments a factory cannot do without."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # some that are written in C do not tell
-        return []
-    free = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [each.name for each in parameters if each.default is each.empty and each.kind not in free]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from eventcore.modules.input import Input
 from eventcore.modules.module import Module
 from eventcore.optimizers.optimizer import Optimizer
 from eventcore.programs.program import Program
+from eventcore.testing.factories import named, require_factory
 from eventcore.testing.module_subject import workbench
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.whereabouts import found_at, whereabouts, why_not
@@ -177,7 +178,7 @@ class OptimizerSubject:
     @property
     def name(self) -> str:
         """What is checked, in words."""
-        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+        return named(self.factory)
 
     def other(
         self, factory: Factory | None = None, further: int = 0, times: int | None = None
@@ -210,16 +211,7 @@ class OptimizerSubject:
         Raises:
             InvalidValue: The factory makes no optimizer, or `variables` are none to train.
         """
-        if isinstance(self.factory, Optimizer):
-            raise InvalidValue(
-                f"cannot check {self.factory.name!r}: received an optimizer, and every training needs a fresh one; "
-                f"pass the class ({type(self.factory).__name__}) or a function without arguments that returns one"
-            )
-        if not callable(self.factory):
-            raise InvalidValue(
-                f"cannot check {self.factory!r}: it makes nothing; pass the class of an optimizer, or a function "
-                "without arguments that returns one"
-            )
+        require_factory(self.factory, Optimizer, "an optimizer")
         self._require_variables()
         with workbench(self.number):
             try:

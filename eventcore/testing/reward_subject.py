@@ -7,7 +7,6 @@ by `RewardSubject.prepare`; making the subject costs nothing.
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 from collections.abc import Callable
 from random import Random
@@ -16,6 +15,7 @@ from typing import Any, cast
 from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.models.conversion import is_data_model, schema_of
 from eventcore.models.json_data_model import JsonDataModel
+from eventcore.testing.factories import named, require_factory, required_arguments
 from eventcore.training.rewards import get
 from eventcore.training.rewards.base import Reward
 
@@ -45,7 +45,7 @@ class RewardSubject:
     @property
     def name(self) -> str:
         """What is checked, in words."""
-        return getattr(self.factory, "__qualname__", None) or repr(self.factory)
+        return named(self.factory)
 
     @functools.cached_property
     def pairs(self) -> list[Pair]:
@@ -107,47 +107,23 @@ def _reward_of(factory: Any, made: Any) -> Reward:
         return get(made)
     except InvalidValue:
         raise InvalidValue(
-            f"cannot check what {_named(factory)} makes: received {made!r}; return a Reward or a function "
+            f"cannot check what {named(factory)} makes: received {made!r}; return a Reward or a function "
             "f(y_true, y_pred)"
         ) from None
 
 
 def _require_factory(factory: Any) -> None:
-    if isinstance(factory, Reward):
-        name = type(factory).__name__
-        raise InvalidValue(
-            f"cannot check the instance {factory.name!r}, which all checks would share: pass what makes one, "
-            f"`lambda: {name}(...)` or the class"
-        )
-    if not callable(factory):
-        raise InvalidValue(
-            f"cannot make a reward with {factory!r}: pass the class, a function without arguments that returns a "
-            "reward, or a function f(y_true, y_pred)"
-        )
-    needed = _required(factory)
-    if needed and not _is_reward_function(factory):
-        raise InvalidValue(
-            f"cannot make a reward with {_named(factory)}, which needs {', '.join(needed)}: pass a function without "
-            f"arguments, `lambda: {_named(factory)}(...)`"
-        )
+    if not _is_reward_function(factory):
+        require_factory(factory, Reward, "a reward", ", or a function f(y_true, y_pred)")
 
 
 def _is_reward_function(factory: Any) -> bool:
     """Whether something is asked with a target and a prediction: of what makes a reward nothing is required."""
-    return not isinstance(factory, (type, Reward)) and callable(factory) and len(_required(factory)) == 2
-
-
-def _required(function: Callable[..., Any]) -> list[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some that are written in C do not tell
-        return []
-    fixed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in fixed]
-
-
-def _named(factory: Any) -> str:
-    return getattr(factory, "__qualname__", None) or repr(factory)
+    return (
+        not isinstance(factory, (type, Reward))
+        and callable(factory)
+        and len(required_arguments(factory)) == 2
+    )
 
 
 def _given(answers: list[Any]) -> list[Pair]:

@@ -45,9 +45,9 @@ def broken() -> Any:
         (
             Climber(),
             None,
-            "received an optimizer, and every training needs a fresh one; pass the class (Climber)",
+            "one instance of Climber, which all checks would share: pass what makes one, the class Climber",
         ),
-        (5, None, "cannot check 5: it makes nothing; pass the class of an optimizer"),
+        (5, None, "cannot make an optimizer with 5: pass the class, or a function without arguments"),
         (of_five, None, "cannot check what of_five makes: received 5; pass the class of an optimizer"),
         (lambda: Climber, None, "received the class Climber, no instance; pass the class"),
         (

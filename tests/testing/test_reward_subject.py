@@ -64,11 +64,11 @@ PAIR = (Answer(answer="a"), Answer(answer="b"))
         (share, [PAIR, (1, 2)], "in pair 1 of the answers"),
         (share, [(*PAIR, None)], "pass pairs"),
         (lambda: 5, Answer, "makes: received 5; return a Reward or a function"),
-        (5, Answer, "with 5: pass the class, a function without arguments"),
+        (5, Answer, "with 5: pass the class, or a function without arguments"),
         ("exact_match", Answer, "with 'exact_match': pass the class"),
         (Weighted, Answer, "Weighted, which needs weight: pass a function without arguments"),
         (exact_of, Answer, "exact_of, which needs answer"),
-        (Weighted(2.0), Answer, "the instance 'weighted.*', which all checks would share"),
+        (Weighted(2.0), Answer, "one instance of Weighted, which all checks would share"),
     ],
 )
 def test_what_cannot_be_checked_is_said_once_before_the_first_check(
