@@ -100,7 +100,7 @@ def test_hidden_state_is_found(faulty: Callable[[], Any], away: str, said: str) 
 @pytest.mark.parametrize("faulty", [CountsCalls, HoldsTheLast])
 def test_the_machine_finds_hidden_state_by_itself(faulty: Callable[[], Any]) -> None:
     with pytest.raises(CheckFailed, match=r"a call changed the attribute|and its twin"):
-        run_module_machine(faulty, Name, steps=6)
+        run_module_machine(faulty, Name, examples=100, steps=12)
 
 
 @pytest.mark.parametrize("away", ["restart", "go_on_in_a_fork", "save_and_load"])
