@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import eventcore as ec
 from eventcore.history.backend import Backend
@@ -25,6 +26,7 @@ from tests.mutants.sound_modules import Greeter, Name
 from tests.testing import soak
 
 TestGreeter = machine_of(Greeter, Name).TestCase
+TestGreeter.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
 
 
 def test_sound_modules_survive_many_steps() -> None:
