@@ -26,7 +26,7 @@ from tests.mutants.sound_modules import Greeter, Name
 from tests.testing import soak
 
 TestGreeter = machine_of(Greeter, Name).TestCase
-TestGreeter.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestGreeter.settings = settings(TestGreeter.settings, max_examples=15, stateful_step_count=20)
 
 
 def test_sound_modules_survive_many_steps() -> None:
