@@ -20,6 +20,8 @@ from eventcore.errors import InvalidValue
 from eventcore.replay.reuse import tape_here
 from eventcore.testing.isolation import Told, can_isolate, told_in_a_fork
 from eventcore.testing.own_lines import own_line_of, own_line_of_stacks
+from eventcore.testing.signals import DoesNotApply as DoesNotApply
+from eventcore.testing.whereabouts import NotThere, being_started
 
 S = TypeVar("S")
 
@@ -50,10 +52,6 @@ class ChecksFailed(AssertionError):
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report
-
-
-class DoesNotApply(Exception):
-    """The subject has nothing a check could be about; an inner signal."""
 
 
 class Tally:
@@ -327,6 +325,10 @@ def prepare(subject: Any, way: Way) -> None:
     Raises:
         InvalidValue: It cannot be checked: what was given is no such thing, or there is nothing to try it with.
     """
+    if being_started():
+        raise NotThere(
+            'the script checks its parts when another process runs it again: put that under if __name__ == "__main__":'
+        )
     work: Callable[[], Any] | None = getattr(subject, "prepare", None)
     if work is None:
         return
@@ -346,6 +348,7 @@ def again_of(subject: Any, way: Way) -> str:
     if not way.function:
         return ""
     name, number = getattr(subject, "name", "…"), getattr(subject, "number", 0)
+    name = "…" if "<" in name else name
     return f'ec.testing.{way.function}({name}, …, only=["NAME"], seed={number})'
 
 

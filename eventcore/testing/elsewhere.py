@@ -1,7 +1,7 @@
 """Doing the same at another time and in another process: what shows that something depends on neither.
 
 The clock is put forward where users' code looks for it (`time.time`, `datetime.now`, `date.today`); a fresh process
-is one that can import the same factory by name.
+is one that finds the same factory by its whereabouts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,16 @@ from collections.abc import Callable, Generator
 from typing import Any
 from unittest import mock
 
+from eventcore.replay.reuse import tape_here
+from eventcore.testing.isolation import INSIDE, end_with_parent
+from eventcore.testing.signals import DoesNotApply
+from eventcore.testing.whereabouts import NotThere
+
 LATER = 400 * 24 * 3600 + 5 * 3600
 """Seconds the clock is put forward."""
 
-PATIENCE = 120.0
+NOT_THERE = "cannot be found"
+PATIENCE = 600.0
 """Seconds a fresh process may take."""
 
 
@@ -116,17 +122,33 @@ def told_elsewhere(teller: Callable[[dict[str, Any]], None], given: dict[str, An
         hash_seed: `PYTHONHASHSEED` there.
 
     Raises:
+        DoesNotApply: What is checked cannot be found there, or a cassette answers the calls of this process alone.
         AssertionError: It failed there; the message is what that process said.
     """
+    if tape_here() is not None:
+        raise DoesNotApply("a cassette answers the calls of this process, and of no other")
     code = "import sys, json; g = json.load(sys.stdin); sys.path[:] = g['path']; "
-    code += f"from {teller.__module__} import {teller.__name__}; {teller.__name__}(g)"
+    code += f"from {__name__} import answer; from {teller.__module__} import {teller.__name__}; "
+    code += f"answer({teller.__name__}, g)"
     done = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps({**given, "path": sys.path}), capture_output=True, text=True,
-        timeout=PATIENCE, check=False, env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+        timeout=PATIENCE, check=False, env={**os.environ, "PYTHONHASHSEED": str(hash_seed), INSIDE: "1"},
     )  # fmt: skip
     if done.returncode:
         raise AssertionError(f"it does not work in a fresh process:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(done.stdout.splitlines()[-1])
+    if isinstance(told, dict) and NOT_THERE in told:
+        raise DoesNotApply(f"a fresh process cannot find what is checked: {told[NOT_THERE]}")
+    return told
+
+
+def answer(teller: Callable[[dict[str, Any]], None], given: dict[str, Any]) -> None:
+    """Do in this process what another has asked for; it does not outlive that one."""
+    end_with_parent()
+    try:
+        teller(given)
+    except NotThere as reason:
+        tell_back({NOT_THERE: str(reason)})
 
 
 def tell_back(value: Any) -> None:

@@ -9,6 +9,7 @@ and what it has to say comes back as JSON. It does not help against a process wi
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import importlib
@@ -36,10 +37,14 @@ GRACE = 5.0
 ENDING = 1.0
 """Seconds a process gets to end after it has said what came of it."""
 
+_PDEATHSIG = 1
 LIBRARIES = frozenset({"eventcore", "hypothesis", "lmdb", "orjson", "zstandard"})
 """Imported here once a fork has needed them, so that the next need not do it again."""
 
-_inside = False
+INSIDE = "EVENTCORE_INSIDE_A_CHECK"
+"""Environment variable of processes that a check starts: what they fork ends with the check."""
+
+_inside = bool(os.environ.get(INSIDE))
 
 
 class Told(msgspec.Struct):
@@ -63,7 +68,15 @@ class Told(msgspec.Struct):
 def can_isolate() -> bool:
     """Whether a process of ours may be forked here: not on Windows, and not where the system's libraries forbid it."""
     forks = "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+    forks = forks and not multiprocessing.current_process().daemon
     return forks and os.environ.get(IN_PROCESS, "") in ("", "0")
+
+
+def end_with_parent() -> None:
+    """Have this process killed when the one that started it is gone, where the system can do that."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 def told_in_a_fork(work: Callable[[], Any], limit: float | None = None) -> Told:
@@ -127,6 +140,7 @@ def _work(work: Callable[[], Any], theirs: Any, lines: IO[bytes]) -> None:
     if not _inside:
         os.setpgid(0, 0)
     _inside = True
+    end_with_parent()
     gc.freeze()  # what the parent process holds is not ours to finalize
     # Not `dump_traceback_later`: where the parent process has used it, as pytest does, it waits for a thread there.
     faulthandler.register(signal.SIGUSR2, file=lines)

@@ -19,11 +19,18 @@ from typing import Any, TypeAlias, cast
 
 from eventcore.errors import InvalidValue
 
+
+class NotThere(InvalidValue):
+    """Another process cannot find what it was told of; an inner signal, for what is then not tried."""
+
+
 Whereabouts: TypeAlias = dict[str, Any]
 """JSON that another process of the same program finds something by."""
 
 STARTED = "__mp_main__"
 """What a script that was started is called in another process; the name multiprocessing gives it, too."""
+
+_starting = False
 
 
 def whereabouts(thing: Any) -> Whereabouts | None:
@@ -55,7 +62,7 @@ def _told(thing: Any) -> Whereabouts:
     if not name or not home:
         raise InvalidValue(f"{thing!r} has no name; pass a class or a function")
     place = _home(home)
-    if "<" not in name and _attribute(sys.modules[home], name) is thing:
+    if "<" not in name and _attribute(sys.modules[home], name) == thing:
         return {"home": place, "name": name}
     if isinstance(thing, types.FunctionType):
         return {"home": place, "code": _code_place(thing), **_enclosed(thing)}
@@ -92,7 +99,13 @@ def _guarded(file: str) -> bool:
 
 def _code_place(function: types.FunctionType) -> Whereabouts:
     code = function.__code__
-    return {"line": code.co_firstlineno, "qualname": code.co_qualname, "does": _does(code)}
+    used = {name for each in _codes(code) for name in each.co_names if name in function.__globals__}
+    return {
+        "line": code.co_firstlineno,
+        "qualname": code.co_qualname,
+        "does": _does(code),
+        "uses": sorted(used),
+    }
 
 
 def _does(code: types.CodeType) -> str:
@@ -143,8 +156,22 @@ def found_at(where: Whereabouts) -> Any:
     """Return what `whereabouts` told of, in a process of the same program.
 
     Raises:
-        InvalidValue: It is not there: the file has changed meanwhile.
+        NotThere: It cannot be had there: its file cannot be imported, does its work when it is run again, or changed.
     """
+    try:
+        return _found(where)
+    except NotThere:
+        raise
+    except Exception as error:
+        raise NotThere(f"{type(error).__name__}: {error}") from error
+
+
+def being_started() -> bool:
+    """Whether this process is running the script that was started again, to find something in it."""
+    return _starting
+
+
+def _found(where: Whereabouts) -> Any:
     if "partial" in where:
         keywords = {name: _valued(value) for name, value in where["keywords"].items()}
         return functools.partial(found_at(where["partial"]), *map(_valued, where["args"]), **keywords)
@@ -153,32 +180,43 @@ def found_at(where: Whereabouts) -> Any:
     if "name" in where:
         found = _attribute(module, where["name"])
         if found is None:
-            raise InvalidValue(
-                f"cannot find {where['name']!r} in {module.__name__!r}: it is not there any more"
+            raise NotThere(
+                f"cannot find {where['name']!r} in {module.__name__!r}: it is not there when it is imported"
             )
         return found
     return _made(module, where)
 
 
 def _made(module: types.ModuleType, where: Whereabouts) -> Any:
-    for code in _codes(_code_of(module)):
-        if _is_at(code, where["code"]):
-            cells = tuple(types.CellType(_valued(value)) for value in where["closure"])
-            function = types.FunctionType(code, vars(module), code.co_name, None, cells)
-            function.__defaults__ = tuple(_valued(value) for value in where["defaults"]) or None
-            function.__kwdefaults__ = {name: _valued(each) for name, each in where["kwdefaults"].items()}
-            return function
-    raise InvalidValue(
-        f"cannot find {where['code']['qualname']!r} at line {where['code']['line']} of {module.__name__!r}: it is "
-        "not there any more"
-    )
+    code = _code_at(module, where["code"])
+    used = {name for each in _codes(code) for name in each.co_names}
+    missing = [name for name in where["code"]["uses"] if name in used and name not in vars(module)]
+    if missing:
+        raise NotThere(
+            f"{code.co_qualname!r} uses {missing[0]!r}, which {module.__name__!r} has only where it is started: make "
+            "it inside the function, or above `if __name__`"
+        )
+    cells = tuple(types.CellType(_valued(value)) for value in where["closure"])
+    function = types.FunctionType(code, vars(module), code.co_name, None, cells)
+    function.__defaults__ = tuple(_valued(value) for value in where["defaults"]) or None
+    function.__kwdefaults__ = {name: _valued(each) for name, each in where["kwdefaults"].items()}
+    return function
 
 
-def _is_at(code: types.CodeType, place: Whereabouts) -> bool:
-    return (code.co_firstlineno, code.co_qualname, _does(code)) == (
-        place["line"],
-        place["qualname"],
-        place["does"],
+def _code_at(module: types.ModuleType, place: Whereabouts) -> types.CodeType:
+    """Find the code of a function by its line; where several stand there, by what they do."""
+    there = [
+        code
+        for code in _codes(_code_of(module))
+        if (code.co_firstlineno, code.co_qualname) == (place["line"], place["qualname"])
+    ]
+    same = [code for code in there if _does(code) == place["does"]]
+    # One alone may do otherwise: pytest rewrites what asserts.
+    if same or len(there) == 1:
+        return (same or there)[0]
+    raise NotThere(
+        f"cannot find {place['qualname']!r} at line {place['line']} of {module.__name__!r}: the file says something "
+        "else there"
     )
 
 
@@ -207,15 +245,22 @@ def _valued(told: Whereabouts) -> Any:
 
 def _started(home: Whereabouts) -> types.ModuleType:
     """Run the script that was started, without its work; once in a process."""
+    global _starting
     known = sys.modules.get(STARTED)
     if known is not None and getattr(known, "__file__", None):  # multiprocessing names `python -c` so, too
         return known
     module = types.ModuleType(STARTED)
     sys.modules["__main__"] = sys.modules[STARTED] = module
-    if home["started"]:
-        found = runpy.run_module(home["started"], run_name=STARTED, alter_sys=True)
-    else:
-        found = runpy.run_path(home["file"], run_name=STARTED)
+    _starting = True
+    try:
+        if home["started"]:
+            found = runpy.run_module(home["started"], run_name=STARTED, alter_sys=True)
+        else:
+            found = runpy.run_path(home["file"], run_name=STARTED)
+    except SystemExit as error:
+        raise NotThere(f"the script ends the process when it is run again ({error.code!r})") from None
+    finally:
+        _starting = False
     vars(module).update(found)
     module.__file__ = found.get("__file__") or home["file"]
     sys.modules["__main__"] = sys.modules[STARTED] = module

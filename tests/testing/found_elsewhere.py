@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from eventcore.testing.elsewhere import tell_back
+from eventcore.testing.isolation import in_a_fork
 from eventcore.testing.whereabouts import found_at
 
 
@@ -40,3 +43,14 @@ partly = functools.partial(Outer, 7)
 def tell_result(given: dict[str, Any]) -> None:
     """Call what is found, and tell its result."""
     tell_back(repr(found_at(given["where"])()))
+
+
+def tell_for_ever(given: dict[str, Any]) -> None:
+    """Fork, note who is there, and do not end."""
+
+    def hang() -> None:
+        with open(given["pids"], "w") as pids:
+            pids.write(f"{os.getppid()} {os.getpid()}\n")
+        threading.Event().wait()
+
+    in_a_fork(hang)

@@ -17,7 +17,9 @@ from eventcore import effect
 from eventcore.errors import InvalidValue, NotFound
 from eventcore.testing.cassettes import cassette
 from eventcore.testing.checks import Check, ChecksFailed, Tally, Way, run_checks
+from eventcore.testing.elsewhere import told_elsewhere
 from eventcore.testing.isolation import IN_PROCESS, can_isolate, in_a_fork, told_in_a_fork
+from tests.testing.found_elsewhere import tell_result
 
 pytestmark = pytest.mark.skipif(
     not can_isolate(), reason="this system cannot fork a process that has threads"
@@ -81,17 +83,7 @@ def test_nothing_it_has_started_outlives_it() -> None:
         return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
 
     started = in_a_fork(starts)
-    gone = False
-    for _ in range(2000):
-        try:
-            with open(f"/proc/{started}/stat") as status:
-                gone = status.read().rpartition(")")[2].split()[0] == "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            gone = True
-        if gone:
-            break
-        threading.Event().wait(0.005)
-    assert gone
+    wait_for(lambda: has_ended(started))
 
 
 def test_one_may_stand_in_another() -> None:
@@ -153,6 +145,57 @@ def test_a_cassette_hears_of_the_calls_of_checks(tmp_path: Path) -> None:
         with cassette(tmp_path / "it.sqlite", "once") as playing:
             assert run_checks("a call", checks, None).ok
         assert (playing.recorded, playing.played) == (recorded, 1 - recorded)
+
+
+def asks_elsewhere(subject: object, tally: Tally) -> None:
+    tally.require(told_elsewhere(tell_result, {}, 0) is None, "it was asked")
+
+
+def test_processes_a_cassette_does_not_reach_make_no_calls(tmp_path: Path) -> None:
+    with cassette(tmp_path / "it.sqlite", "once"):
+        report = run_checks("a call", [Check("calls", "Calls.", asks_elsewhere)], None)
+    assert report["calls"].status == "not applicable"
+    assert "a cassette answers the calls of this process, and of no other" in report["calls"].message
+
+
+HANGS = """
+import os, sys, threading
+from eventcore.testing.elsewhere import told_elsewhere
+from eventcore.testing.isolation import in_a_fork
+from tests.testing.found_elsewhere import tell_for_ever
+
+in_a_fork(lambda: told_elsewhere(tell_for_ever, {"pids": sys.argv[1]}, 0))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_processes_end_with_the_one_that_was_killed(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HANGS, str(pids)], env={**os.environ, "PYTHONPATH": paths}
+    )
+    wait_for(lambda: pids.exists() and pids.read_text().endswith("\n"))
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: all(map(has_ended, pids.read_text().split())))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(4000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it did not come to that in 20 seconds")
+
+
+def has_ended(pid: object) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as status:
+            return status.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 class Unusable:

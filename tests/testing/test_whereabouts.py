@@ -77,7 +77,8 @@ def test_what_has_gone_from_its_file_meanwhile_is_an_error() -> None:
     moved = dict(whereabouts(there.named) or {})
     moved["code"] = {**moved["code"], "line": 1}
     with pytest.raises(
-        InvalidValue, match=r"at line 1 of 'tests.testing.found_elsewhere': it is not there any more"
+        InvalidValue,
+        match=r"at line 1 of 'tests.testing.found_elsewhere': the file says something else there",
     ):
         found_at(moved)
 
@@ -111,6 +112,55 @@ def test_a_script_that_would_do_its_work_again_is_not_run_again(tmp_path: Path) 
     said = _started(tmp_path, "by its path")
     assert len(said) == 2
     assert all(line.endswith('put that under if __name__ == "__main__":') for line in said)
+
+
+CHECKING = """
+import eventcore as ec
+
+class Question(ec.DataModel):
+    text: str
+
+class Echo(ec.Module):
+    def __init__(self, model=None, name=None):
+        super().__init__(name=name)
+
+    async def call(self, inputs: Question, training=False):
+        return inputs
+
+def work(factory):
+    report = ec.testing.check_module(factory, only=["no_unrecorded_nondeterminism"], limit=60)
+    print(report["no_unrecorded_nondeterminism"].status, report["no_unrecorded_nondeterminism"].message)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_checks_outside_its_guard_does_not_check_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "started.py").write_text(
+        f'{CHECKING}\nwork(Echo)\nif __name__ == "__main__":\n    print("done")\n'
+    )
+    said = _started(tmp_path, "by its path")
+    assert said[-1] == "done" and len(said) == 2
+    assert (
+        said[0].startswith("not applicable")
+        and "the script checks its parts when another process runs it" in said[0]
+    )
+
+
+@pytest.mark.slow
+def test_what_a_lambda_uses_and_only_the_started_script_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "started.py").write_text(
+        f'{CHECKING}\nif __name__ == "__main__":\n    model = 3\n    work(lambda: Echo(model))\n'
+    )
+    (said,) = _started(tmp_path, "by its path")
+    assert said.startswith("not applicable") and "'<lambda>' uses 'model'" in said
+
+
+def test_a_function_whose_asserts_pytest_has_rewritten_is_found() -> None:
+    def asserting(value: int = 11) -> there.Outer:
+        assert value > 10, "too small"
+        return there.Outer(value)
+
+    assert told_elsewhere(there.tell_result, {"where": whereabouts(asserting)}, hash_seed=3) == "Outer(11)"
 
 
 def test_what_was_typed_in_cannot_be_found_and_that_is_said(tmp_path: Path) -> None:
