@@ -111,40 +111,38 @@ def save_and_load(subject: ModuleSubject, tally: Tally) -> None:
         program = run_coroutine(lambda: program_around(bench.module, example))
         _used(bench, subject)
         bench.run.flush()
-        expected = values_of(program)
-        names = [variable.path for variable in program.trainable_variables]
-        answers: list[Any] = []
+        answers: dict[str, Any] = {}
         for form in ("portable.json", "store.lmdb"):
             path = Path(folder) / form
             program.save(str(path))
-            with workbench(subject.number):
-                loaded = Program.load(str(path))
-                tally.require(
-                    values_of(loaded) == expected,
-                    f"values changed in {form}: {_difference(expected, values_of(loaded))}",
-                )
-                found = [variable.path for variable in loaded.trainable_variables]
-                tally.require(found == names, f"trainable variables changed in {form}: {names} to {found}")
-                answers.append(outputs_json(called(loaded, example)))
+            answers[form] = _loaded_as(subject, program, path, tally)
             tally.require(
-                answers[-1] is not None or _silent(program, example),
+                answers[form] is not None or _silent(program, example),
                 f"loaded from {form}, it gives no answer to {subject.shown(0)}",
             )
-        if answers[0] != _loaded_answer(subject, Path(folder) / "portable.json", example):
+        first = answers["portable.json"]
+        if first != _loaded_answer(subject, Path(folder) / "portable.json", example):
             tally.note(
                 "loaded twice it gives two answers, as recorded clocks do, so answers were not compared"
             )
             return
-        answers.append(outputs_json(called(program, example)))
-        tally.require(
-            answers[1] == answers[0],
-            f"loaded from portable.json, {subject.shown(0)} is answered {shown(answers[0])}, and from store.lmdb "
-            f"{shown(answers[1])}",
-        )
-        tally.require(
-            answers[2] == answers[0],
-            f"loaded, {subject.shown(0)} is answered {shown(answers[0])}, and before it was saved {shown(answers[2])}",
-        )
+        answered = f"loaded from portable.json, {subject.shown(0)} is answered {shown(first)}"
+        other, now = answers["store.lmdb"], outputs_json(called(program, example))
+        tally.require(other == first, f"{answered}, and from store.lmdb {shown(other)}")
+        tally.require(now == first, f"{answered}, and before it was saved {shown(now)}")
+
+
+def _loaded_as(subject: ModuleSubject, program: Any, path: Path, tally: Tally) -> Any:
+    """Load a program, compare its values with those of the one that was saved, and return its answer."""
+    expected = values_of(program)
+    names = [variable.path for variable in program.trainable_variables]
+    with workbench(subject.number):
+        loaded = Program.load(str(path))
+        held = values_of(loaded)
+        tally.require(held == expected, f"values changed in {path.name}: {_difference(expected, held)}")
+        found = [variable.path for variable in loaded.trainable_variables]
+        tally.require(found == names, f"trainable variables changed in {path.name}: {names} to {found}")
+        return outputs_json(called(loaded, subject.examples(1)[0]))
 
 
 def _loaded_answer(subject: ModuleSubject, path: Path, example: Any) -> Any:
