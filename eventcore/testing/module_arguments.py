@@ -44,7 +44,8 @@ def judge_arguments(subject: ModuleSubject, tally: Tally) -> None:
     tally.require(
         not unseen or _makes_itself(type(module)),
         f"`__init__` of {type(module).__name__} takes {_listed(unseen)}, and `get_config` does not return it: a "
-        "saved program loses what is passed for it",
+        "saved program loses what is passed for it (what no file can hold, such as a client, is made where it is "
+        'needed; else say so: expected_failed_checks={"config_round_trip": "why"})',
     )
 
 

@@ -49,11 +49,14 @@ def check_module(
 
         expected_failed_checks: Names of checks that are known to fail, best with the reason: `{name: reason}`.
         only: Run only these checks.
-        seed: Decides what is drawn; the same seed does the same again.
-        limit: Seconds each check may take; None for no limit.
+        seed: Decides what is drawn; the same seed does the same again while the same modules are imported.
+        limit: Seconds each check may take; None for no limit but that of fresh processes, ten minutes.
         isolated: Each check in a process of its own, forked from this one, so that none sees what another left behind.
             False for a debugger, and where this process has to see what the module does; so does the environment
-            variable `EVENTCORE_CHECKS_IN_PROCESS=1`.
+            variable `EVENTCORE_CHECKS_IN_PROCESS=1`. What is tried in fresh processes is tried there all the same: they
+            read the files, and know nothing of what a test has replaced in this process.
+
+    A module that asks a model asks it some hundreds of times: give it a `FakeLanguageModel`, or use a cassette.
 
     Returns:
         What every check found; printing it gives a table.

@@ -119,7 +119,7 @@ def json_values(schema: Mapping[str, Any]) -> Values:
 
 
 def draw(strategy: st.SearchStrategy[Any], count: int, number: int = 0) -> list[Any]:
-    """Draw `count` values, the same ones for the same number.
+    """Draw `count` values, the same ones for the same number while the same modules are imported.
 
     Args:
         strategy: What to draw from.
