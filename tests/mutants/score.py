@@ -123,16 +123,19 @@ def refused(
         for factory in found.sound:
             if only and factory.__name__ not in only:
                 continue
-            began = time.perf_counter()
+            began, before = time.perf_counter(), len(wrong)
             for seed in range(first, first + rounds):
                 try:
                     run(factory, seed=seed)
                 except ChecksFailed as failed:
                     wrong.append(f"{kind} {factory.__name__}, seed {seed}: {failed}")
+                    if show:
+                        print(f"REFUSED {wrong[-1]}", flush=True)
             if show:
                 each = (time.perf_counter() - began) / max(1, rounds)
                 print(
-                    f"sound   {kind:<10} {factory.__name__:<28} {each:6.2f} s each, {rounds} rounds",
+                    f"sound   {kind:<10} {factory.__name__:<28} {each:6.2f} s each, {rounds} rounds, "
+                    f"{len(wrong) - before} refused",
                     flush=True,
                 )
     return wrong
@@ -157,8 +160,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"\n{caught} of {len(verdicts)} mutants caught ({100 * caught / max(1, len(verdicts)):.1f} %), "
         f"the slowest in {slowest:.1f} s; {len(wrong)} sound things refused"
     )
-    for line in wrong:
-        print(line)
     tried = bool(verdicts) or bool(options.only and options.rounds)
     return 0 if tried and not wrong and caught >= WANTED * len(verdicts) else 1
 
