@@ -11,7 +11,7 @@ from tests.mutants.score import KINDS, WANTED, runner, score
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_nearly_all_mutants_are_caught_by_the_check_that_should(kind: str) -> None:
