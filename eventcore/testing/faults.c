@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int calls, failed, failed_syncs, planned, planned_call, planned_code;
+static int calls, failed, failed_syncs, synced, planned, planned_call, planned_code;
 
 static int number(const char *name, int otherwise) {
     const char *text = getenv(name);
@@ -50,12 +50,13 @@ void fault_plan(int call, int code) {
     planned = 1;
     planned_call = call;
     planned_code = code;
-    calls = failed = failed_syncs = 0;
+    calls = failed = failed_syncs = synced = 0;
 }
 
 int fault_calls(void) { return calls; }
 int fault_failed(void) { return failed; }
 int fault_failed_syncs(void) { return failed_syncs; }
+int fault_synced(void) { return synced; }
 
 #define REAL(type, name, ...)                                                                      \
     static type (*real)(__VA_ARGS__);                                                              \
@@ -83,7 +84,9 @@ int fault_failed_syncs(void) { return failed_syncs; }
         int found = fault(fd);                                                                     \
         if (found < 0) __sync_add_and_fetch(&failed_syncs, 1);                                     \
         if (found < 0) return -1;                                                                  \
-        return real(fd);                                                                           \
+        int result = real(fd);                                                                     \
+        if (!result) __sync_add_and_fetch(&synced, 1);                                             \
+        return result;                                                                             \
     }
 
 WRITER(pwrite, off_t)

@@ -81,6 +81,11 @@ class Faults:
         """How many of those were syncs."""
         return int(self._loaded.fault_failed_syncs())
 
+    @property
+    def synced(self) -> int:
+        """How many syncs went well."""
+        return int(self._loaded.fault_synced())
+
 
 def mark(text: bytes) -> None:
     """Write something into the recording of this process, between the calls that were made and those to come."""
