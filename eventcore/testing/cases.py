@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from hypothesis.stateful import TestCaseProperty
 
-from eventcore.testing.elsewhere import importable
+from eventcore.testing.whereabouts import whereabouts
 
 CASES = "EVENTCORE_CASES"
 """Environment variable: the folder failing cases are saved in; `.eventcore-cases` without it."""
@@ -56,10 +56,11 @@ def imported(thing: Any, otherwise: str) -> tuple[list[str], str]:
         thing: What is needed.
         otherwise: What to call it where it cannot be imported; a comment says that it has to be defined.
     """
-    where = importable(thing)
-    if where is None:
+    where = whereabouts(thing) or {}
+    if "name" not in where or "module" not in where["home"]:
         return [f"# define {otherwise} here: it cannot be imported by its name"], otherwise
-    return [f"from {where[0]} import {where[1].split('.')[0]}"], where[1]
+    name: str = where["name"]
+    return [f"from {where['home']['module']} import {name.split('.')[0]}"], name
 
 
 def case_path(name: str) -> Path:

@@ -9,6 +9,7 @@ nothing of modules, optimizers or backends.
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -204,11 +205,14 @@ def _findings(outcome: Outcome, said: dict[str, str]) -> Iterator[str]:
 class BoundCheck(Generic[S]):
     """One check with its subject: call it, and it raises what is wrong. Made for `pytest.mark.parametrize`."""
 
-    def __init__(self, check: Check[S], subject: S, expected: str | None, way: Way) -> None:
+    def __init__(
+        self, check: Check[S], subject: S, expected: str | None, way: Way, ready: Callable[[], None]
+    ) -> None:
         self.check = check
         self.subject = subject
         self.expected = expected
         self.way = way
+        self._ready = ready
         self.__name__ = check.name
 
     @property
@@ -228,7 +232,7 @@ class BoundCheck(Generic[S]):
             CheckFailed: It found something wrong, exercised nothing, or passed although it was expected to fail.
             InvalidValue: The subject cannot be checked at all.
         """
-        prepare(self.subject, self.way)
+        self._ready()
         raised: list[BaseException] = []
         outcome = outcome_of(self.check, self.subject, self.expected, self.way, raised)
         if not outcome.good:
@@ -316,7 +320,9 @@ def bound(
     """Bind each check to a subject, to be called later one by one."""
     chosen = list(checks)
     reasons = reasons_of(expected, chosen)
-    return [BoundCheck(check, subject, reasons.get(check.name), way) for check in chosen]
+    # Once for all of them; what raises is asked again by the next.
+    ready = functools.cache(functools.partial(prepare, subject, way))
+    return [BoundCheck(check, subject, reasons.get(check.name), way, ready) for check in chosen]
 
 
 def prepare(subject: Any, way: Way) -> None:

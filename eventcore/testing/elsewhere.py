@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as datetime_module
-import importlib
 import json
 import os
 import random
@@ -93,24 +92,14 @@ def _is_users(name: str) -> bool:
     return name.split(".")[0] not in _LIBRARIES
 
 
-def importable(factory: Any) -> tuple[str, str] | None:
-    """Return (module, qualified name) of a factory if a fresh process can find it by them."""
-    module, name = getattr(factory, "__module__", ""), getattr(factory, "__qualname__", "")
-    if not module or not name or "<" in name or module == "__main__":
-        return None
-    try:
-        found = by_name(module, name)
-    except (ImportError, AttributeError):
-        return None
-    return (module, name) if found is factory else None
+def require_no_cassette() -> None:
+    """Refuse to go on in other processes while a cassette is used.
 
-
-def by_name(module: str, name: str) -> Any:
-    """Return what a process of ours was told to use: the factory its parent process was given."""
-    found: Any = importlib.import_module(module)
-    for step in name.split("."):
-        found = getattr(found, step)
-    return found
+    Raises:
+        DoesNotApply: One is: calls made there would be made past it.
+    """
+    if tape_here() is not None:
+        raise DoesNotApply("a cassette answers the calls of this process, and of no other")
 
 
 def told_elsewhere(teller: Callable[[dict[str, Any]], None], given: dict[str, Any], hash_seed: int) -> Any:
@@ -125,8 +114,7 @@ def told_elsewhere(teller: Callable[[dict[str, Any]], None], given: dict[str, An
         DoesNotApply: What is checked cannot be found there, or a cassette answers the calls of this process alone.
         AssertionError: It failed there; the message is what that process said.
     """
-    if tape_here() is not None:
-        raise DoesNotApply("a cassette answers the calls of this process, and of no other")
+    require_no_cassette()
     code = "import sys, json; g = json.load(sys.stdin); sys.path[:] = g['path']; "
     code += f"from {__name__} import answer; from {teller.__module__} import {teller.__name__}; "
     code += f"answer({teller.__name__}, g)"

@@ -106,15 +106,15 @@ def told_in_a_fork(work: Callable[[], Any], limit: float | None = None) -> Told:
     return told
 
 
-def in_a_fork(work: Callable[[], T], limit: float | None = None) -> T:
-    """Call a function in a fork of this process, and return what it returns, as JSON; arguments as in `told_in_a_fork`.
+def in_a_fork(work: Callable[[], T]) -> T:
+    """Call a function in a fork of this process, and return what it returns, as JSON.
 
     Raises:
         AssertionError: It raised; an exception made of one message is raised as it was.
     """
     if not can_isolate():
         return work()
-    told = told_in_a_fork(work, limit)
+    told = told_in_a_fork(work)
     if told.raised:
         raise _again(told)
     value: T = told.value

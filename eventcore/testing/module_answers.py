@@ -12,9 +12,8 @@ import functools
 from typing import Any
 
 from eventcore.history.population import BOOKKEEPING
-from eventcore.replay.reuse import tape_here
 from eventcore.testing.checks import Check, DoesNotApply, Tally
-from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
+from eventcore.testing.elsewhere import elsewhen, require_no_cassette, tell_back, told_elsewhere
 from eventcore.testing.isolation import can_isolate, in_a_fork
 from eventcore.testing.module_elsewhere import (
     Told,
@@ -40,8 +39,7 @@ def answers_follow_variables(subject: ModuleSubject, tally: Tally) -> None:
         tally.note(
             "caches that outlive an instance were not tried: no process of its own can be made for each call"
         )
-    if tape_here() is not None:
-        raise DoesNotApply("a cassette answers the calls of this process, and of no other")
+    require_no_cassette()
     given = subject_told(subject)
     told: Told = uses(subject) if given is None else told_elsewhere(tell, given, 0)
     tally.require(not told["failed"], told["failed"])

@@ -18,7 +18,13 @@ from eventcore.models.validation import validator_for
 from eventcore.testing.attributes import changed_attributes, changes_told, plain_attributes
 from eventcore.testing.checks import Check, DoesNotApply, Tally
 from eventcore.testing.module_inputs import call_arguments, changed_part, example_json, shown
-from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json, program_around
+from eventcore.testing.module_subject import (
+    Bench,
+    ModuleSubject,
+    outputs_json,
+    own_fields,
+    program_around,
+)
 from eventcore.testing.scheduling import run_coroutine
 
 Module = ModuleSubject
@@ -151,7 +157,7 @@ def _freezing(module: Any, tally: Tally) -> None:
 def reads_are_events(subject: Module, tally: Tally) -> None:
     """Change each field of each variable, and see whether an answer follows a field nobody read."""
     with subject.bench() as bench:
-        own = [(v, field) for v in bench.module.variables for field in _own_fields(v)]
+        own = [(v, field) for v in bench.module.variables for field in own_fields(v)]
         if not own:
             raise DoesNotApply("the module has no variables with fields of their own")
         example = subject.examples(1)[0]
@@ -168,10 +174,6 @@ def reads_are_events(subject: Module, tally: Tally) -> None:
                     )
         if not tally.exercised:
             raise DoesNotApply("no field of a variable can hold a second value")
-
-
-def _own_fields(variable: Any) -> list[str]:
-    return [key for key in variable.get_schema()["properties"] if key not in BOOKKEEPING]
 
 
 def _answers_by_value(subject: Module, path: str, field: str, example: Any) -> list[tuple[Any, bool]]:
@@ -262,7 +264,7 @@ def one_record_per_use(subject: Module, tally: Tally) -> None:
 
 
 def _own_reads(bench: Bench, variable: Any, number: int, start: int) -> int:
-    own = set(_own_fields(variable))
+    own = set(own_fields(variable))
     return sum(
         1
         for event in bench.events("FieldRead", start=start + 1)

@@ -21,7 +21,7 @@ from eventcore.history.store import open as open_store
 from eventcore.models.naming import fresh_names
 from eventcore.programs.program import Program
 from eventcore.saving.construction import program_from_run
-from eventcore.testing.module_replay import left_over
+from eventcore.testing.module_replay import length_judged
 from eventcore.testing.module_subject import Bench, workbench
 
 
@@ -75,11 +75,8 @@ class Life:
                     step(bench)
             except Diverged as error:
                 raise AssertionError(f"started again, the same steps {error.divergence or error}") from error
-            left = left_over(run)
-            assert left is not None, (
-                f"started again, the same steps do more than the {head} events that are recorded"
-            )
-            assert not left, f"started again, the same steps end before seq {left} of {head}"
+            for fine, otherwise in length_judged(run, head):
+                assert fine, f"started again, the same steps {otherwise}"
             assert run.state.digest == digest, "started again, the same steps end in another state"
             stack.push(new.pop_all())
         self.bench = bench

@@ -72,13 +72,11 @@ def used_again(subject: ModuleSubject, source: Run, first: Told | None, when: st
         try:
             with store.run(source.name, resume=True) as run, fresh_names():
                 told = told_of(Bench(store, run, subject.make()), subject)
-                left = left_over(run)
+                lengths = length_judged(run, head)
         except Diverged as error:
             raise CheckFailed(f"{when}, the same calls {error.divergence or error}") from error
-    tally.require(
-        left is not None, f"{when}, the same calls do more than the {head} events that are recorded"
-    )
-    tally.require(not left, f"{when}, the same calls end before seq {left} of {head}")
+    for fine, otherwise in lengths:
+        tally.require(fine, f"{when}, the same calls {otherwise}")
     wrong = changed_part(first["values"], told["values"]) if first is not None else ""
     tally.require(
         told["digest"] == digest, f"{when}, the same calls end in another state: {wrong or 'see its log'}"
@@ -90,8 +88,16 @@ def used_again(subject: ModuleSubject, source: Run, first: Told | None, when: st
         )
 
 
-def left_over(run: Run) -> int | None:
-    """Seq of the first recorded event the code did not come to, 0 for none; None if it went on behind them."""
+def length_judged(run: Run, head: int) -> list[tuple[bool, str]]:
+    """Say of a run that was done again whether it did neither more nor less than its recorded events up to `head`.
+
+    Returns:
+        Two requirements: whether each is met, and in words what happened if not.
+    """
     with run.lock:
         replaying: Any = run.replaying
-        return None if replaying is None else replaying.next_seq() or 0
+        left = None if replaying is None else replaying.next_seq() or 0
+    return [
+        (left is not None, f"do more than the {head} events that are recorded"),
+        (not left, f"end before seq {left} of {head}"),
+    ]

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from eventcore.errors import InvalidValue
+from eventcore.history.population import BOOKKEEPING
 from eventcore.history.run import Run
 from eventcore.history.scope import in_rollout, scope
 from eventcore.history.store import Store
@@ -178,6 +179,11 @@ class ModuleSubject:
         """Open a fresh place with a fresh instance in it."""
         with workbench(self.number if seed is None else seed, url) as (store, run):
             yield Bench(store, run, self.make())
+
+
+def own_fields(variable: Any) -> list[str]:
+    """Names of the fields of a variable that are no bookkeeping."""
+    return [key for key in variable.get_schema()["properties"] if key not in BOOKKEEPING]
 
 
 def _require_steady(module: Any, name: str) -> None:

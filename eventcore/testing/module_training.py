@@ -19,7 +19,7 @@ from eventcore.optimizers.optimizer import Optimizer
 from eventcore.replay.rollouts import example_digest
 from eventcore.testing.checks import Check, DoesNotApply, Tally
 from eventcore.testing.module_inputs import example_json, shown
-from eventcore.testing.module_subject import Bench, ModuleSubject, program_around
+from eventcore.testing.module_subject import Bench, ModuleSubject, own_fields, program_around
 from eventcore.testing.scheduling import run_coroutine
 
 ORDERS = 3
@@ -187,7 +187,7 @@ def _judge_record(record: Any, inputs: Any, place: int, tally: Tally) -> None:
 def _uses(bench: Bench, variable: Any) -> Counter[str]:
     """Count, by rollout of the training, the calls that read a field of a variable and gave an answer."""
     owner = bench.owner(variable)
-    own = {key for key in variable.get_schema()["properties"] if key not in BOOKKEEPING}
+    own = set(own_fields(variable))
     readers = {
         event.rollout
         for event in bench.events("FieldRead")

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from eventcore.errors import InvalidValue
-from eventcore.history.population import BOOKKEEPING
 from eventcore.models.conversion import defaults_of, missing_defaults, shared_schema
 from eventcore.models.data_model import DataModel
 from eventcore.models.field import Field
@@ -24,7 +23,7 @@ from eventcore.modules.module import Module
 from eventcore.optimizers.optimizer import Optimizer
 from eventcore.programs.program import Program
 from eventcore.testing.factories import named, require_factory
-from eventcore.testing.module_subject import workbench
+from eventcore.testing.module_subject import own_fields, workbench
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.whereabouts import found_at, whereabouts, why_not
 from eventcore.training.rewards.base import Reward
@@ -129,11 +128,6 @@ class Graded(Reward):
     def get_config(self) -> dict[str, Any]:
         """Nothing but the name: a score that is no default does not survive a file."""
         return {"name": self.name}
-
-
-def own_fields(variable: Any) -> list[str]:
-    """Names of the fields that are no bookkeeping."""
-    return [key for key in variable.get_schema()["properties"] if key not in BOOKKEEPING]
 
 
 def chance(*parts: Any) -> float:

@@ -18,7 +18,7 @@ from eventcore.history.population import candidate_fields, entry_fields
 from eventcore.optimizers import OMEGA, EvolutionaryOptimizer, Optimizer, RandomFewShot
 from eventcore.saving import register_serializable
 from eventcore.testing.fake_model import FakeLanguageModel
-from eventcore.testing.optimizer_subject import own_fields
+from eventcore.testing.module_subject import own_fields
 from tests.mutants.registry import Kind
 
 KIND = Kind("optimizer")

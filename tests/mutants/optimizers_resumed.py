@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, ClassVar
 
 import eventcore as ec
-from eventcore.testing.optimizer_subject import own_fields
+from eventcore.testing.module_subject import own_fields
 from tests.mutants.optimizers import KIND, Climber, mutant, other
 
 CHECK = "resumes_at_every_event"

@@ -31,7 +31,6 @@ MAY_IMPORT_BY_NAME: dict[str, str] = {
     "eventcore.history.urls": "a fixed table of the backends that come with the library",
     "eventcore.integrations.gepa": "two modules of GEPA, by fixed names",
     "eventcore.testing": "its own fixed table of names and their homes",
-    "eventcore.testing.elsewhere": "the factory under test, named by the process that started this one",
     "eventcore.testing.isolation": "modules of a fixed table of libraries, which a fork of this process imported",
     "eventcore.testing.whereabouts": "what is under test, named by the process that started this one",
 }
