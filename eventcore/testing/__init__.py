@@ -38,6 +38,8 @@ Checks of a module:
 - `tracing_is_free_of_side_effects`: Building a graph changes no variable and no attribute, so a program can be built
   before it is used.
 - `instances_share_nothing`: Two instances share no state: using or training one leaves the other as it was made.
+- `answers_fit_their_schema`: Answers are what graphs are built with: the modules behind this one get the fields they
+  were made for.
 - `rewards_reach_their_records`: Every record gets the reward of its own example, whatever finishes first.
 - `optimizer_leaves_state_alone`: An optimizer writes trainable variables and nothing else; counters and caches stay
   the module's own.
@@ -90,8 +92,8 @@ Checks of a reward:
   compared.
 - `nothing_is_changed`: Scoring changes neither the answers nor the reward itself.
 - `missing_sides`: A failed prediction or an absent target is no error, and nothing is worth no more than everything.
-- `nothing_beats_the_target`: No prediction is worth more than the target itself, and some are worth less: training
-  goes uphill.
+- `nothing_beats_the_target`: No prediction is worth more than the target; some, and empty ones, are worth less:
+  training goes uphill.
 - `company_makes_no_difference`: An answer is worth the same alone and among others, in any place and order.
 - `forms_make_no_difference`: Data models and plain dicts are worth the same.
 - `config_round_trip`: A reward loaded from a saved program scores as it did.

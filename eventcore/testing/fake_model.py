@@ -84,14 +84,8 @@ class FakeLanguageModel(LanguageModel):
     @property
     def counts_calls(self) -> bool:
         """Whether it depends on how often it was called what it answers: nobody can ask it the same again."""
-        return self.answers_in_order or (not callable(self._failures) and bool(self._failures))
-
-    @property
-    def answers_in_order(self) -> bool:
-        """Whether it answers from a list, which is used up."""
-        return (
-            self._script is not None and not isinstance(self._script, Mapping) and not callable(self._script)
-        )
+        used_up = not callable(self._script) and not isinstance(self._script, Mapping | None)
+        return used_up or (not callable(self._failures) and bool(self._failures))
 
     async def _answer(self, messages: list[JsonDict], schema: Any = None, **asked: Any) -> Any:
         number = len(self.calls)

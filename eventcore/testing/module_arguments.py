@@ -6,6 +6,7 @@ what is tried. An argument that nothing can be seen of is found by its name: it 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import typing
@@ -36,9 +37,8 @@ def judge_arguments(subject: ModuleSubject, tally: Tally) -> None:
     _judge(subject, subject.factory, "as the factory makes it", forgotten, tally)
     if not isinstance(module, Program):
         for changes in _variations(module):
-            given = {**_by_name(type(module), args), **kwargs, **changes}
             made = f"made with {', '.join(f'{name}={value!r}' for name, value in changes.items())}"
-            _judge(subject, lambda given=given: type(module)(**given), made, forgotten, tally)
+            _judge(subject, functools.partial(_made_with, subject, changes), made, forgotten, tally)
     # What was passed was compared, and may be in the config under another name.
     unseen = [name for name in forgotten if name not in {**_by_name(type(module), args), **kwargs}]
     tally.require(
@@ -81,6 +81,14 @@ def _makes_itself(cls: type[Any]) -> bool:
 
 def _by_name(cls: type[Any], args: tuple[Any, ...]) -> dict[str, Any]:
     return dict(signature_of(cls).bind_partial(*args).arguments) if args else {}
+
+
+def _made_with(subject: ModuleSubject, changes: dict[str, Any]) -> Any:
+    """Make the module as the factory does, but for some arguments; modules among the others are made anew."""
+    with workbench(subject.number):
+        module = subject.make()
+    args, kwargs = core_of(module).arguments
+    return type(module)(**{**_by_name(type(module), args), **kwargs, **changes})
 
 
 class _Use:

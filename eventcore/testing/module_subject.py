@@ -189,10 +189,10 @@ def own_fields(variable: Any) -> list[str]:
 def _require_steady(module: Any, name: str) -> None:
     """Refuse a model whose answers are used up: instances that are compared would be told different things."""
     for each in modules_below(module):
-        if getattr(each, "answers_in_order", False):
+        if getattr(each, "counts_calls", False):
             raise InvalidValue(
-                f"cannot check {name}: its FakeLanguageModel answers from a list, which is used up; pass it a dict or "
-                "a function"
+                f"cannot check {name}: its FakeLanguageModel answers from a list, which is used up, or fails at "
+                "numbered calls; pass it a dict or a function"
             )
 
 

@@ -11,12 +11,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from eventcore.testing import module_answers, module_checks, module_repetition, module_saving, module_training
+from eventcore.testing import (
+    module_answers,
+    module_checks,
+    module_promises,
+    module_repetition,
+    module_saving,
+    module_training,
+)
 from eventcore.testing.checks import LIMIT, BoundCheck, Check, Expected, Report, Way, bound, run_checks
 from eventcore.testing.module_subject import Factory, ModuleSubject
 
 MODULE_CHECKS: tuple[Check[ModuleSubject], ...] = (
     *module_checks.CHECKS,
+    *module_promises.CHECKS,
     *module_training.CHECKS,
     *module_answers.CHECKS,
     *module_saving.CHECKS,

@@ -183,6 +183,36 @@ def _nearly(truth: JsonDataModel, schema: dict[str, Any]) -> list[JsonDataModel]
     return found
 
 
+def silenced(truth: Any) -> Any:
+    """Return an answer like the target with empty texts and lists; None if that says the same, or cannot be."""
+    told = json_of(truth)
+    return _like(truth, {field: "" if isinstance(told[field], str) else [] for field in _wordy(told)})
+
+
+def with_words_of(truth: Any, prediction: Any) -> Any:
+    """Return an answer like the target with the texts and lists of another; None as in `silenced`."""
+    told, other = json_of(truth), json_of(prediction)
+    if not isinstance(other, dict):
+        return None
+    return _like(truth, {field: other[field] for field in _wordy(told) if field in other})  # pyright: ignore[reportUnknownVariableType]
+
+
+def _wordy(told: Any) -> list[str]:
+    return [field for field, value in told.items() if isinstance(value, (str, list))]
+
+
+def _like(truth: Any, changes: dict[str, Any]) -> Any:
+    told = {**json_of(truth), **changes}
+    if told == json_of(truth):
+        return None
+    if not is_data_model(truth):
+        return told
+    try:
+        return JsonDataModel(schema=truth.get_schema(), json=told)
+    except EventcoreError:  # the schema does not allow that
+        return None
+
+
 def shown_pair(pair: Pair) -> str:
     """A pair for a message."""
     return f"target {json_of(pair[0])!r} with prediction {json_of(pair[1])!r}"

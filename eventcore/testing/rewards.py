@@ -12,7 +12,7 @@ import asyncio
 import copy
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any
 
@@ -34,7 +34,16 @@ from eventcore.testing.checks import (
 from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
 from eventcore.testing.isolation import in_a_fork
 from eventcore.testing.module_subject import workbench
-from eventcore.testing.reward_subject import Factory, Pair, RewardSubject, json_of, made_by, shown_pair
+from eventcore.testing.reward_subject import (
+    Factory,
+    Pair,
+    RewardSubject,
+    json_of,
+    made_by,
+    shown_pair,
+    silenced,
+    with_words_of,
+)
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.whereabouts import found_at, whereabouts, why_not
 from eventcore.training.rewards.base import Reward
@@ -71,9 +80,19 @@ def written(values: Sequence[Any]) -> list[str]:
     return [repr(float(value) + 0.0) if _is_number(value) else repr(value) for value in values]
 
 
-def scored_afresh(subject: RewardSubject, pairs: Sequence[Pair]) -> list[str]:
-    """Score with a fresh reward in a fork of this process, so that nothing is remembered here."""
-    return in_a_fork(lambda: written(scored(subject.make(), pairs)))
+def scored_afresh(
+    subject: RewardSubject, pairs: Sequence[Pair], make: Callable[[], Reward] | None = None
+) -> list[str]:
+    """Score with a fresh reward in a fork of this process, so that nothing is remembered here.
+
+    The run is opened there as well: a reward that asks a model writes into it, and no store outlives a fork.
+    """
+
+    def work() -> list[str]:
+        with workbench(subject.number):
+            return written(scored((make or subject.make)(), pairs))
+
+    return in_a_fork(work)
 
 
 def _is_number(value: Any) -> bool:
@@ -97,13 +116,13 @@ def gives_finite_numbers(subject: RewardSubject, tally: Tally) -> None:
 def same_pair_same_reward(subject: RewardSubject, tally: Tally) -> None:
     """Score twice, later with other random numbers, and in other orders where nothing was scored before."""
     pairs, count = subject.pairs, len(subject.pairs)
+    orders = {"after other answers": list(reversed(range(count)))}
+    orders["after these answers in yet another order"] = Random(7).sample(range(count), count)
+    found = {
+        how: dict(zip(order, scored_afresh(subject, [pairs[place] for place in order]), strict=True))
+        for how, order in orders.items()
+    }
     with workbench(subject.number):
-        orders = {"after other answers": list(reversed(range(count)))}
-        orders["after these answers in yet another order"] = Random(7).sample(range(count), count)
-        found = {
-            how: dict(zip(order, scored_afresh(subject, [pairs[place] for place in order]), strict=True))
-            for how, order in orders.items()
-        }
         reward = subject.make()
         with elsewhen(1, 0):
             first = written(scored(reward, pairs))
@@ -178,6 +197,32 @@ def nothing_beats_the_target(subject: RewardSubject, tally: Tally) -> None:
             worse += mine < best
         if tally.exercised and not worse:
             tally.fail("every prediction is rewarded like the target itself: there is nothing to learn from")
+        _judge_silence(reward, pairs, tally)
+
+
+def _judge_silence(reward: Reward, pairs: Sequence[Pair], tally: Tally) -> None:
+    """Compare a prediction that says nothing with the target, where other words are worth less than the target's."""
+    wrong = ""
+    for truth, prediction in pairs:
+        silent, other = silenced(truth), with_words_of(truth, prediction)
+        if silent is None or other is None:
+            continue
+        try:
+            empty, changed, best = scored(reward, [(truth, silent), (truth, other), (truth, truth)])
+        except CheckFailed:
+            # Pairs that a user passed may be all that the reward can read.
+            continue
+        if not (_is_finite(empty) and _is_finite(changed) and _is_finite(best)) or changed > best - SLACK:
+            continue
+        tally.count()
+        if empty < best - SLACK:
+            return
+        wrong = (
+            f"{shown_pair((truth, silent))} is rewarded {empty!r}, as much as the target, and with other words it is "
+            f"{changed!r}: an answer that says nothing wins"
+        )
+    if wrong:
+        tally.fail(wrong)
 
 
 def _may_be_worse(truth: Any, prediction: Any) -> bool:
@@ -213,8 +258,7 @@ async def _together(reward: Reward, pairs: list[Pair]) -> list[Any]:
 def forms_make_no_difference(subject: RewardSubject, tally: Tally) -> None:
     """Score data models and plain dicts."""
     plain = [(json_of(truth), json_of(prediction)) for truth, prediction in subject.pairs]
-    with workbench(subject.number):
-        mine, theirs = scored_afresh(subject, subject.pairs), scored_afresh(subject, plain)
+    mine, theirs = scored_afresh(subject, subject.pairs), scored_afresh(subject, plain)
     for pair, one, other in zip(subject.pairs, mine, theirs, strict=True):
         tally.require(one == other, f"{shown_pair(pair)} is rewarded {one} as data models, {other} as dicts")
 
@@ -224,13 +268,13 @@ def config_round_trip(subject: RewardSubject, tally: Tally) -> None:
     with workbench(subject.number):
         reward = subject.make()
         config = json.loads(json.dumps(serialize_object(reward)))
-        before = in_a_fork(lambda: written(scored(reward, subject.pairs)))
     with workbench(subject.number):
         again: Any = deserialize_object(config)
         tally.require(type(again) is type(reward), f"from_config made a {type(again).__name__}")
         same = json.loads(json.dumps(serialize_object(again)))
         tally.require(same == config, f"the config changed on the way: {config} to {same}")
-        after = in_a_fork(lambda: written(scored(again, subject.pairs)))
+    before = scored_afresh(subject, subject.pairs)
+    after = scored_afresh(subject, subject.pairs, lambda: deserialize_object(config))
     for pair, mine, theirs in zip(subject.pairs, before, after, strict=True):
         tally.require(
             mine == theirs,
@@ -244,8 +288,7 @@ def hash_seed_independence(subject: RewardSubject, tally: Tally) -> None:
     if where is None:
         raise DoesNotApply(f"no fresh process can make the reward: {why_not(subject.factory)}")
     plain = [(json_of(truth), json_of(prediction)) for truth, prediction in subject.pairs]
-    with workbench(subject.number):
-        first = scored_afresh(subject, plain)
+    first = scored_afresh(subject, plain)
     for seed in (1, 2):
         told = told_elsewhere(tell, {"factory": where, "pairs": plain}, seed)
         for pair, mine, theirs in zip(subject.pairs, first, told, strict=True):
@@ -283,7 +326,7 @@ REWARD_CHECKS: tuple[Check[RewardSubject], ...] = (
     ),
     Check(
         "nothing_beats_the_target",
-        "No prediction is worth more than the target itself, and some are worth less: training goes uphill.",
+        "No prediction is worth more than the target; some, and empty ones, are worth less: training goes uphill.",
         nothing_beats_the_target,
     ),
     Check(

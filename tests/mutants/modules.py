@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import eventcore as ec
-from tests.mutants.sound_modules import KIND, Box, Greeter, Greeting, Name, Outer, Stats, entry
+from tests.mutants.sound_modules import KIND, Box, Greeter, Greeting, Name, Outer, Sorting, Stats, entry
 
 mutant = KIND.mutant
 
@@ -413,3 +413,67 @@ def made_once() -> Any:
     if not _made:
         _made.append(Greeter(name="once"))
     return _made[0]
+
+
+# --- answers ---------------------------------------------------------------------------------------
+
+PROMISED = "answers_fit_their_schema"
+
+
+class Mood(ec.DataModel):
+    """What was answered once, or is by now."""
+
+    greeting: str = ""
+    mood: str = "fine"
+
+
+@mutant(PROMISED)
+class PromisesTheOldModel(Greeter):
+    """Answers with another data model since; `compute_output_spec` still says the one before."""
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """As it was."""
+        return Stats
+
+
+@mutant(PROMISED)
+class AnswersMore(Greeter):
+    """Answers with a field nobody was told of."""
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """Without it."""
+        return Greeting
+
+    async def call(self, inputs: Name, training: bool = False) -> Any:
+        """Greet, and say how."""
+        answer = await super().call(inputs, training=training)
+        return answer and Mood(greeting=answer.get("greeting"))
+
+
+@mutant(PROMISED)
+class AnswersTwiceUnderTraining(Greeter):
+    """Gives its reasons beside the answer, where there are any."""
+
+    async def call(self, inputs: Name, training: bool = False) -> Any:
+        """Greet."""
+        answer = await super().call(inputs, training=training)
+        return (answer, Stats()) if training and answer is not None else answer
+
+
+@mutant(PROMISED)
+class ApologizesInstead(Greeter):
+    """Answers with another data model where it knows no better."""
+
+    async def call(self, inputs: Name, training: bool = False) -> Any:
+        """Greet who has words."""
+        answer = await super().call(inputs, training=training)
+        return Stats(count=1) if answer is not None and len(inputs.get("words")) > 1 else answer
+
+
+@mutant(PROMISED)
+class AnswersInTheOtherPlace(Sorting):
+    """Says the second place first."""
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """The other way round."""
+        return Stats, await self.greeter(inputs)

@@ -413,3 +413,12 @@ def counts_common_tags(y_true: Any, y_pred: Any) -> float:
     if y_true is None or y_pred is None:
         return 0.0
     return 0.1 * float(sum(tag in y_true.get("tags") for tag in y_pred.get("tags"))) + 1.0
+
+
+@mutant("nothing_beats_the_target")
+def counts_what_is_wrong(y_true: Any, y_pred: Any) -> float:
+    """A plain reward function that takes something off for each wrong letter, and nothing for silence."""
+    if y_true is None or y_pred is None:
+        return 0.0
+    wrong = set(y_pred.get("label")) - set(y_true.get("label"))
+    return 1.0 - len(wrong) / (len(wrong) + 3)

@@ -153,6 +153,40 @@ def chain_of_thought() -> Any:
     )
 
 
+@good
+class Sorting(ec.Module):
+    """Answers in one of two places, by the length of the name."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.greeter = Greeter(name="greeter")
+
+    async def call(self, inputs: Name, training: bool = False) -> Any:
+        """Greet, or count the words."""
+        if inputs is None:
+            return None
+        if len(inputs.get("name")) % 2:
+            return None, Stats(count=len(inputs.get("words")))
+        return await self.greeter(inputs, training=training), None
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """What stands in each place."""
+        return await self.greeter(inputs), Stats
+
+
+@good
+def branch() -> Any:
+    """A decision of a model made up, and two modules that go on."""
+    return ec.Branch(
+        question="Is it a name?",
+        labels=["yes", "no"],
+        branches=[Greeter(name="yes"), Stateless(name="no")],
+        inject_decision=False,
+        language_model=FakeLanguageModel(name="fake"),
+        name="branch",
+    )
+
+
 class Box:
     """An object the tracker does not look into."""
 

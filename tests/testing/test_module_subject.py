@@ -56,12 +56,13 @@ def test_examples_of_a_class_no_process_finds_keep_their_schema() -> None:
     assert subject.examples()[0].get_schema() == Local.get_schema()
 
 
-def test_a_model_whose_answers_are_used_up_is_refused() -> None:
+@pytest.mark.parametrize("script", [{"answers": [{"text": "once"}]}, {"failures": [2]}], ids=str)
+def test_a_model_that_counts_its_calls_is_refused(script: dict[str, Any]) -> None:
     def asks() -> Any:
-        return ec.Generator(data_model=Answer, language_model=FakeLanguageModel([{"text": "once"}]))
+        return ec.Generator(data_model=Answer, language_model=FakeLanguageModel(**script))
 
     with pytest.raises(
-        InvalidValue, match="answers from a list, which is used up; pass it a dict or a function"
+        InvalidValue, match="is used up, or fails at numbered calls; pass it a dict or a function"
     ):
         check_module(asks, Question, only=["save_and_load"])
 
