@@ -83,11 +83,10 @@ def _through(
             backend = open_store(opener)
             done, wrong = judge(backend, states, done)
             while not wrong and done < len(steps):
-                before = (faults.failed_syncs, faults.synced) if faults is not None else (0, 0)
+                before = faults.failed_syncs if faults is not None else 0
                 steps[done].do(backend)
                 done += 1
-                # Where another went well, the one that failed may have been of what was safe already (a checkpoint).
-                if faults is not None and faults.failed_syncs > before[0] and faults.synced == before[1]:
+                if faults is not None and faults.failed_syncs > before:
                     wrong = "what was to be synced was acknowledged all the same"
             backend.close()
             return wrong or _again(opener, states, open_store)

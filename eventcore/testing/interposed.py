@@ -78,13 +78,8 @@ class Faults:
 
     @property
     def failed_syncs(self) -> int:
-        """How many of those were syncs."""
+        """How many of those were syncs of files; of folders they do not count."""
         return int(self._loaded.fault_failed_syncs())
-
-    @property
-    def synced(self) -> int:
-        """How many syncs went well."""
-        return int(self._loaded.fault_synced())
 
 
 def mark(text: bytes) -> None:
