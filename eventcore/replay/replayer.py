@@ -175,9 +175,10 @@ class Replayer:
         while self.run.replaying is self:
             self._require_intact()
             self._take_outcomes(reads=True)
-            coming = self._peek(reads=True)
+            # A line of code or a label is nobody's turn: who comes next is said by what follows it.
+            coming = next((found for found in self._ahead() if not isinstance(found[1], FROM_OUTSIDE)), None)
             if coming is not None and same(coming[1], event):
-                self._consumed(coming[1])
+                self._consumed_through(coming)
                 return True
             if coming is None or not self._is_ahead(event) or not self._others_came(coming, event):
                 return False
@@ -361,6 +362,11 @@ class Replayer:
         self._turn.notify_all()
         return seq
 
+    def _consumed_through(self, coming: tuple[int, e.Event]) -> None:
+        """Come to `coming`, passing over what came from outside before it."""
+        while self.position < coming[0]:
+            self._consumed(self._coming[0][1])
+
     def _take_from_outside(self) -> None:
         """Change what was changed from outside at this point; the rest of it is passed over when the code goes on."""
         while (count := self._up_to_a_change()) > 0:
@@ -416,7 +422,7 @@ class Replayer:
         if not isinstance(coming[1], e.FieldRead):
             return False
         self.missing_reads += 1
-        self._consumed(coming[1])
+        self._consumed_through(coming)
         return True
 
     def _deadline(self, coming: e.Event) -> float:

@@ -19,6 +19,12 @@ from eventcore.history.scope import tracing
 Program = Callable[[], Coroutine[Any, Any, Any]]
 
 
+class Count(ec.DataModel):
+    """How often something was done."""
+
+    count: int = 0
+
+
 def run_once(place: Path, program: Program) -> tuple[Any, str, int]:
     """Run a program in the run of a store, resumed if it is there; its result, the digest and the head."""
     with ec.open(place / "runs.lmdb") as store, store.run("r", seed=1, resume=True) as run:
@@ -234,3 +240,52 @@ def test_a_timeout_is_entered_once(tmp_path: Path) -> None:
                 pass
 
     twice(tmp_path, program)
+
+
+def test_a_thread_reads_in_its_turn_when_a_new_line_of_code_is_recorded_before_it(tmp_path: Path) -> None:
+    async def program(run: ec.Run) -> None:
+        board = ec.Variable(data_model=Count, name="board")
+        replaying: Any = run.replaying
+        noted, asked = threading.Event(), threading.Event()
+
+        def note() -> None:
+            board.update({"count": board.get("count") + 1})
+
+        def work() -> None:
+            if replaying is None:
+                note()
+                noted.set()
+                asked.wait()
+                note()
+                return
+            while not replaying._threads.waiting:  # until the loop's thread has come to what it asks for
+                asked.wait(0.001)
+            with run.lock:  # that thread cannot go on before this one wants to read
+                note()
+                note()
+
+        async def pause() -> None:
+            await ec.sleep(0)
+
+        working = asyncio.ensure_future(ec.to_thread(work))
+        if replaying is None:
+            await asyncio.get_running_loop().run_in_executor(None, noted.wait)
+        await asyncio.sleep(0)
+        sleeping = asyncio.ensure_future(pause())
+        await asyncio.sleep(0)
+        asked.set()
+        await asyncio.gather(working, sleeping)
+
+    def once() -> tuple[str, int, Any]:
+        with ec.open(tmp_path / "runs.lmdb") as store, store.run("r", seed=1, resume=True) as run:
+            again: Any = run.replaying
+            asyncio.run(program(run))
+            missed = None if again is None else (again.added_reads, again.missing_reads)
+            return run.state.digest, run.head, missed
+
+    first = once()
+    with ec.open(tmp_path / "runs.lmdb") as store:
+        recorded = [event.kind for event in store["r"].events()]
+    updated = recorded.index("VariableUpdated")
+    assert recorded[updated + 1 : updated + 3] == ["SourceSeen", "EffectStarted"]
+    assert once() == (*first[:2], (0, 0))
