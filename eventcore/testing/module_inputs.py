@@ -117,6 +117,20 @@ def call_arguments(module: Any, example: Any) -> tuple[list[Any], dict[str, Any]
     return ([], cast("dict[str, Any]", example)) if by_name else ([example], {})
 
 
+def inputs_by_name(module: Any, example: Any) -> list[dict[str, Any]]:
+    """Return several inputs as one dict of them by the names `call` gives them, and as one of all their fields."""
+    told: Any = example_json(example)
+    if isinstance(example, list):
+        several = len(call_arguments(module, example)[0]) > 1
+        names = _parameters(type(module))[0] if several else []
+        told = dict(zip(names, cast("list[Any]", told), strict=False))
+    elif not isinstance(example, dict):
+        return []
+    parts = [part for part in told.values() if isinstance(part, dict)]
+    joined: dict[str, Any] = {key: value for part in parts for key, value in part.items()}
+    return [told, joined] if len(joined) == sum(map(len, parts)) else [told]
+
+
 def _parameters(cls: Any) -> tuple[list[str], dict[str, Any], bool]:
     """Return the names of the inputs of `call`, all annotations, and whether it takes any number of inputs."""
     try:

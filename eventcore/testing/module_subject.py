@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from eventcore.errors import InvalidValue
+from eventcore.errors import InvalidValue, TracingError
 from eventcore.history.population import BOOKKEEPING
 from eventcore.history.run import Run
 from eventcore.history.scope import in_rollout, scope
@@ -175,15 +175,30 @@ class ModuleSubject:
         return f"example {place} {shown(example_json(self.examples()[place]))}"
 
     @contextmanager
-    def bench(self, seed: int | None = None, url: str = "memory:") -> Generator[Bench]:
-        """Open a fresh place with a fresh instance in it."""
+    def bench(self, seed: int | None = None, url: str = "memory:", built: bool = False) -> Generator[Bench]:
+        """Open a fresh place with a fresh instance in it; if `built`, what is made in `build` is there."""
         with workbench(self.number if seed is None else seed, url) as (store, run):
-            yield Bench(store, run, self.make())
+            bench = Bench(store, run, self.make())
+            if built and any(has_own_build(module) for module in modules_below(bench.module)):
+                # What cannot be traced is the matter of checks that trace.
+                with suppress(TracingError):
+                    run_coroutine(lambda: symbolic_call(bench.module, self.examples(1)[0]))
+            yield bench
+
+
+def has_own_build(module: Any) -> bool:
+    """Whether a module makes something when it is first called."""
+    return type(module).build is not Module.build
 
 
 def own_fields(variable: Any) -> list[str]:
     """Names of the fields of a variable that are no bookkeeping."""
     return [key for key in variable.get_schema()["properties"] if key not in BOOKKEEPING]
+
+
+def read_fields(variable: Any) -> list[str]:
+    """Names of the fields that an optimizer writes for a module to read: its own, and the examples."""
+    return [*own_fields(variable), *({"examples"} & variable.get_schema()["properties"].keys())]
 
 
 def _require_steady(module: Any, name: str) -> None:
@@ -275,6 +290,12 @@ def called(module: Any, example: Any, **options: Any) -> Any:
         return await module(*by_place, **by_name, **options)
 
     return run_coroutine(work)
+
+
+async def symbolic_call(module: Any, example: Any) -> Any:
+    """Call a module as a graph is built, with symbols of data models like those of an example."""
+    by_place, by_name = call_arguments(module, mapped(example, lambda part: Input(schema=schema_of(part))))
+    return await module(*by_place, **by_name)
 
 
 async def program_around(module: Any, example: Any) -> Any:

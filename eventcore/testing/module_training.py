@@ -19,7 +19,8 @@ from eventcore.optimizers.optimizer import Optimizer
 from eventcore.replay.rollouts import example_digest
 from eventcore.testing.checks import Check, DoesNotApply, Tally
 from eventcore.testing.module_inputs import example_json, shown
-from eventcore.testing.module_subject import Bench, ModuleSubject, own_fields, program_around
+from eventcore.testing.module_records import contradictions, inputs_told
+from eventcore.testing.module_subject import Bench, ModuleSubject, program_around, read_fields
 from eventcore.testing.scheduling import run_coroutine
 
 ORDERS = 3
@@ -122,7 +123,7 @@ def trained(
 def rewards_reach_their_records(subject: ModuleSubject, tally: Tally) -> None:
     """Train with rewards that name their example, in several orders of completion."""
     for order in range(ORDERS):
-        with subject.bench() as bench:
+        with subject.bench(built=True) as bench:
             paths = [variable.path for variable in bench.trainable()]
             examples = subject.examples()
             bench.watch()
@@ -160,7 +161,7 @@ def _judge_rewards(bench: Bench, paths: list[str], examples: list[Any], seen: An
         if bench.owner(variable) is bench.module:
             for record in records:
                 place = round(record["reward"] * 1024) - 1
-                _judge_record(record, example_json(examples[place]), place, tally)
+                _judge_record(bench.module, record, place, examples, tally)
 
 
 def _appends(bench: Bench, variable: Any) -> list[Any]:
@@ -176,18 +177,22 @@ def _appends(bench: Bench, variable: Any) -> list[Any]:
     return found
 
 
-def _judge_record(record: Any, inputs: Any, place: int, tally: Tally) -> None:
-    if isinstance(inputs, dict) and isinstance(record["inputs"], dict):
-        wrong = [key for key, value in record["inputs"].items() if key in inputs and inputs[key] != value]
+def _judge_record(module: Any, record: Any, place: int, examples: list[Any], tally: Tally) -> None:
+    """Refuse a record that has the reward of one example and the inputs of another."""
+    tally.count()
+    if not contradictions(record["inputs"], inputs_told(module, examples[place])):
+        return
+    for other, example in enumerate(examples):
         tally.require(
-            not wrong, f"the reward of example {place} reached the record of another, {shown(record)}"
+            other == place or contradictions(record["inputs"], inputs_told(module, example)),
+            f"the reward of example {place} reached the record of another, {shown(record)}",
         )
 
 
 def _uses(bench: Bench, variable: Any) -> Counter[str]:
     """Count, by rollout of the training, the calls that read a field of a variable and gave an answer."""
     owner = bench.owner(variable)
-    own = set(own_fields(variable))
+    own = set(read_fields(variable))
     readers = {
         event.rollout
         for event in bench.events("FieldRead")
@@ -203,7 +208,7 @@ def _uses(bench: Bench, variable: Any) -> Counter[str]:
 
 def optimizer_leaves_state_alone(subject: ModuleSubject, tally: Tally) -> None:
     """Train with an optimizer that writes whatever it may, and see who wrote what."""
-    with subject.bench() as bench:
+    with subject.bench(built=True) as bench:
         bench.trainable()
         trained(bench, subject.examples(), Scrambler(name="scrambler"), subject.number, epochs=2)
         trainable = {variable.number: variable.path for variable in bench.module.trainable_variables}
@@ -243,7 +248,7 @@ _BY_OPTIMIZERS = (
 
 def works_with_any_candidate(subject: ModuleSubject, tally: Tally) -> None:
     """Write what the schema allows into trainable variables, and go on calling."""
-    with subject.bench() as bench:
+    with subject.bench(built=True) as bench:
         variables = bench.trainable()
         example = subject.examples(1)[0]
         bench.answer(example, training=True)

@@ -437,17 +437,26 @@ class PromisesTheOldModel(Greeter):
 
 
 @mutant(PROMISED)
-class AnswersMore(Greeter):
-    """Answers with a field nobody was told of."""
+class PromisesMore(Greeter):
+    """Promises a field that no answer has any more; it has a default, and nobody gets that."""
 
     async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
-        """Without it."""
+        """With the field."""
+        return Mood
+
+
+@mutant(PROMISED)
+class AnswersByPersona(Greeter):
+    """Answers with another data model as soon as it is trained to anything else."""
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """As with the first persona."""
         return Greeting
 
     async def call(self, inputs: Name, training: bool = False) -> Any:
-        """Greet, and say how."""
+        """Greet, or count."""
         answer = await super().call(inputs, training=training)
-        return answer and Mood(greeting=answer.get("greeting"))
+        return answer if self.state.get("persona") == "friendly" else answer and Stats(count=1)
 
 
 @mutant(PROMISED)

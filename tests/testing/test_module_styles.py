@@ -1,0 +1,185 @@
+"""Modules in the many styles people write them: sound ones pass, and a bug in an unusual style is found as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import eventcore as ec
+from eventcore.testing import FakeLanguageModel, check_module
+from eventcore.testing.checks import ChecksFailed
+
+
+class Text(ec.DataModel):
+    """What goes in and comes out."""
+
+    text: str
+
+
+class Reasoned(Text):
+    """An answer with more in it than was promised."""
+
+    why: str = ""
+
+
+class Hint(ec.Trainable):
+    """What is trained."""
+
+    hint: str = ""
+
+
+class Nothing(ec.Trainable):
+    """Trained by examples alone."""
+
+
+def record(inputs: Any, answer: Any) -> dict[str, Any]:
+    """What a use leaves."""
+    return {"inputs": inputs, "outputs": answer.get_json(), "reward": None}
+
+
+class Built(ec.Module):
+    """Makes its variable in `build`."""
+
+    async def build(self, input_schema: Any) -> None:
+        self.hint = self.add_variable(data_model=Hint, name="hint")
+
+    async def call(self, inputs: Text, training: bool = False) -> Any:
+        if inputs is None:
+            return None
+        answer = Text(text=self.read() + inputs.get("text"))
+        if training:
+            self.leave(record(inputs.get_json(), answer))
+        return answer
+
+    def read(self) -> str:
+        found: str = self.hint.get("hint")
+        return found
+
+    def leave(self, entry: dict[str, Any]) -> None:
+        self.hint.get("current_predictions").append(entry)
+
+
+class ReadsUnseen(Built):
+    """Reads past the log."""
+
+    def read(self) -> str:
+        found: str = self.hint.get_json()["hint"]
+        return found
+
+
+class RecordsTwice(Built):
+    """Leaves two records."""
+
+    def leave(self, entry: dict[str, Any]) -> None:
+        super().leave(entry)
+        super().leave(entry)
+
+
+class FewShot(ec.Module):
+    """Reads nothing but the examples."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.state = self.add_variable(data_model=Nothing, name="state")
+
+    async def call(self, inputs: Text, training: bool = False) -> Any:
+        if inputs is None:
+            return None
+        known = {str(each.get("inputs")): str(each.get("outputs")) for each in self.state.get("examples")}
+        answer = Text(text=known.get(str(inputs.get_json()), "nobody said"))
+        if training:
+            self.state.get("current_predictions").append(record(inputs.get_json(), answer))
+        return answer
+
+
+class Compare(ec.Module):
+    """Takes two inputs and keeps them by name."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.state = self.add_variable(data_model=Hint, name="state")
+
+    async def call(self, one: Text, other: Text, training: bool = False) -> Any:
+        answer = Text(text=f"{self.state.get('hint')} {one.get('text') == other.get('text')}")
+        if training:
+            self.state.get("current_predictions").append(record(self.kept(one, other), answer))
+        return answer
+
+    def kept(self, one: Any, other: Any) -> Any:
+        return {"one": one.get_json(), "other": other.get_json()}
+
+
+class KeepsTheSame(Compare):
+    """Keeps the same inputs whatever it was given."""
+
+    def kept(self, one: Any, other: Any) -> Any:
+        return {"one": {"text": "always"}, "other": {"text": "the same"}}
+
+
+class Superset(ec.Module):
+    """Promises a model and answers with one derived from it."""
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        return Text
+
+    def call(self, inputs: Text) -> Any:
+        return None if inputs is None else Reasoned(text=inputs.get("text"), why="because")
+
+
+class Normalized(ec.Generator):
+    """Asks the model about something else than it was given, and records that."""
+
+    def asked(self, inputs: Any) -> Any:
+        return Text(text=inputs.get("text").strip().lower() + "!") if hasattr(inputs, "get_json") else inputs
+
+
+def normalized() -> Any:
+    """A generator that changes what it is given."""
+    return Normalized(data_model=Text, language_model=FakeLanguageModel(name="fake"), name="normalized")
+
+
+def with_inputs() -> Any:
+    """The field of the answer has the name of one that was given."""
+    return ec.Generator(
+        data_model=Text, language_model=FakeLanguageModel(name="fake"), return_inputs=True, name="joined"
+    )
+
+
+RECORDS = ["one_record_per_use", "rewards_reach_their_records"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("factory", [Built, FewShot, normalized, with_inputs])
+def test_records_in_every_style_are_accepted(factory: Any) -> None:
+    report = check_module(factory, Text, only=RECORDS)
+    assert all(outcome.status == "passed" for outcome in report.outcomes)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_records_of_several_inputs_are_held_against_them() -> None:
+    assert check_module(Compare, (Text, Text), only=RECORDS).ok
+    with pytest.raises(ChecksFailed, match="the record's inputs are not this call's"):
+        check_module(KeepsTheSame, (Text, Text), only=RECORDS)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("factory", "check"), [(ReadsUnseen, "reads_are_events"), (RecordsTwice, "one_record_per_use")]
+)
+def test_variables_made_in_build_are_checked_too(factory: Any, check: str) -> None:
+    assert check_module(Built, only=[check])[check].status == "passed"
+    with pytest.raises(ChecksFailed, match=check):
+        check_module(factory, only=[check])
+
+
+def test_an_answer_may_have_more_than_was_promised_as_in_a_graph() -> None:
+    assert check_module(Superset, only=["answers_fit_their_schema"]).ok
+
+
+@pytest.mark.campaign
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("factory", [Built, FewShot, Compare, Superset, normalized, with_inputs])
+def test_a_sound_module_of_any_style_passes_every_check(factory: Any, seed: int) -> None:
+    assert check_module(factory, (Text, Text) if factory is Compare else Text, seed=seed).ok
