@@ -253,13 +253,17 @@ _SPECIAL: list[tuple[Any, Callable[[Any, bool], Any]]] = [
 # --- what has a name ---------------------------------------------------------------------------
 
 
+STARTED = ("__main__", "__mp_main__")
+"""What the script that was started is called: in its process, and in those that run it again beside it."""
+
+
 def name_of(item: Any) -> JsonDict:
     """Return the three keys by which a class or function is found again."""
     module, name = item.__module__, registry.registered_name(item)
     if registry.is_own(module) and name is None:
         return {"module": registry.LIBRARY, "class_name": item.__qualname__, "registered_name": None}
     return {
-        "module": None if module == "__main__" else module,
+        "module": None if module in STARTED else module,
         "class_name": item.__qualname__,
         "registered_name": name or item.__name__,
     }

@@ -25,7 +25,7 @@ from eventcore.testing.module_elsewhere import (
     values_by_path,
 )
 from eventcore.testing.module_inputs import shown
-from eventcore.testing.module_subject import Bench, ModuleSubject, program_around
+from eventcore.testing.module_subject import Bench, ModuleSubject, symbolic_call
 from eventcore.testing.module_training import drawn_fields
 from eventcore.testing.scheduling import run_coroutine
 
@@ -116,7 +116,7 @@ def _own(values: Told) -> Told:
 
 def _build(bench: Bench, subject: ModuleSubject) -> None:
     """Have the module make its variables, without a call."""
-    run_coroutine(lambda: program_around(bench.module, subject.examples()[0]))
+    run_coroutine(lambda: symbolic_call(bench.module, subject.examples()[0]))
 
 
 def _ask(bench: Bench, subject: ModuleSubject, places: list[int], when: str, steps: list[Told]) -> None:

@@ -12,7 +12,7 @@ import uuid
 from typing import Any, ClassVar
 
 import eventcore as ec
-from tests.mutants.sound_modules import Greeter, Greeting, good, mutant
+from tests.mutants.sound_modules import Greeter, Greeting, Name, good, mutant
 
 AGAIN = "equal_state_from_replay"
 ELSEWHERE = "no_unrecorded_nondeterminism"
@@ -65,6 +65,60 @@ class RemembersAnswers(Greeter):
     def words(self, inputs: Any) -> str:
         """From the cache."""
         return super().words(inputs) + remembered(inputs.get("name"))
+
+
+class Dated(ec.DataModel):
+    """A greeting, and when it was said."""
+
+    greeting: str = ec.Field(description="What to say.")
+    at: str = ec.Field(description="When.")
+
+
+@good
+class SaysWhen(Greeter):
+    """Gives the recorded time beside the greeting."""
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """A greeting, without asking for the time."""
+        return Dated
+
+    async def call(self, inputs: Any, training: bool = False) -> Any:
+        """Greet."""
+        if inputs is None:
+            return None
+        await asyncio.sleep(0)
+        answer = Dated(greeting=self.words(inputs), at=ec.now().isoformat())
+        if training:
+            self.record(inputs, answer)
+        return answer
+
+
+@mutant("concurrency_safe")
+class SaysWhenToOthers(SaysWhen):
+    """Keeps the inputs on itself while it waits, and gives the recorded time beside the answer."""
+
+    async def call(self, inputs: Any, training: bool = False) -> Any:
+        """Greet whoever came last."""
+        if inputs is None:
+            return None
+        self.current = inputs
+        await asyncio.sleep(0)
+        answer = Dated(greeting=self.words(self.current), at=ec.now().isoformat())
+        if training:
+            self.record(inputs, answer)
+        return answer
+
+
+@mutant(ELSEWHERE)
+class FindsEachOnce(ec.Module):
+    """Looks places up with an effect, and puts what was found together from a set."""
+
+    def call(self, inputs: Name) -> Any:
+        """Name each once."""
+        if inputs is None:
+            return None
+        found = {known(f"{place} of {inputs.get('name')}") for place in ("house", "garden", "street", "yard")}
+        return Greeting(greeting=", ".join(found))
 
 
 @mutant(AGAIN)

@@ -146,6 +146,17 @@ def with_inputs() -> Any:
     )
 
 
+class Pipeline(ec.Program):
+    """Builds its graph itself."""
+
+    async def build(self, input_schema: Any = None) -> None:
+        inputs = ec.Input(data_model=Text)
+        outputs = await ec.Generator(
+            data_model=Reasoned, language_model=FakeLanguageModel(name="fake"), name="first"
+        )(inputs)
+        super().__init__(inputs=inputs, outputs=outputs, name=self.name)
+
+
 RECORDS = ["one_record_per_use", "rewards_reach_their_records"]
 
 
@@ -177,9 +188,14 @@ def test_an_answer_may_have_more_than_was_promised_as_in_a_graph() -> None:
     assert check_module(Superset, only=["answers_fit_their_schema"]).ok
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_that_builds_itself_is_asked_afresh_without_a_call() -> None:
+    assert check_module(Pipeline, Text, only=["answers_follow_variables"]).ok
+
+
 @pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("factory", [Built, FewShot, Compare, Superset, normalized, with_inputs])
+@pytest.mark.parametrize("factory", [Built, FewShot, Compare, Superset, Pipeline, normalized, with_inputs])
 def test_a_sound_module_of_any_style_passes_every_check(factory: Any, seed: int) -> None:
     assert check_module(factory, (Text, Text) if factory is Compare else Text, seed=seed).ok

@@ -147,6 +147,24 @@ def test_a_script_that_checks_outside_its_guard_does_not_check_for_ever(tmp_path
 
 
 @pytest.mark.slow
+def test_a_program_of_the_started_script_is_the_same_where_that_is_run_again(tmp_path: Path) -> None:
+    program = """
+class Echoes(ec.Program):
+    def __init__(self, name=None):
+        super().__init__(name=name)
+        self.echo = Echo()
+
+    async def call(self, inputs: Question, training=False):
+        return await self.echo(inputs, training=training)
+"""
+    (tmp_path / "started.py").write_text(
+        f'{CHECKING}{program}\nif __name__ == "__main__":\n    work(Echoes)\n'
+    )
+    (said,) = _started(tmp_path, "by its path")
+    assert said.startswith("passed")
+
+
+@pytest.mark.slow
 def test_what_a_lambda_uses_and_only_the_started_script_has_is_named(tmp_path: Path) -> None:
     (tmp_path / "started.py").write_text(
         f'{CHECKING}\nif __name__ == "__main__":\n    model = 3\n    work(lambda: Echo(model))\n'
