@@ -16,6 +16,7 @@ from eventcore.errors import EventcoreError, InvalidValue
 from eventcore.models.conversion import is_data_model, schema_of
 from eventcore.models.json_data_model import JsonDataModel
 from eventcore.testing.factories import named, require_factory, required_arguments
+from eventcore.testing.reward_answers import json_of, leaves, near, one_off
 from eventcore.training.rewards import get
 from eventcore.training.rewards.base import Reward
 
@@ -23,8 +24,10 @@ Factory = Callable[..., Any]
 Pair = tuple[Any, Any]
 EXAMPLES = 10
 """How many targets are drawn, beside a few that are compared with themselves."""
+FULL = 6
+"""How many targets are chosen among those that were drawn because they leave no field open."""
 NEAR = 6
-"""How many predictions are made of their targets."""
+"""How many predictions are made of the words of their targets, and how many of their numbers."""
 
 
 class RewardSubject:
@@ -163,61 +166,19 @@ def _drawn(answers: Any, number: int) -> list[Pair]:
     rng = Random(number)
     truths = different[: EXAMPLES + 2]
     pairs: list[Pair] = [(truth, rng.choice(different)) for truth in truths]
-    near = [(truth, answer) for truth in different for answer in _nearly(truth, schema)]
-    return [*pairs, *((truth, truth) for truth in truths[:4]), *near[:NEAR]]
+    # Many that are drawn are all but empty, and nothing is to be found or missed in those.
+    full = sorted(different, key=_left_open)[:FULL]
+    pairs += [(truth, full[place - 1]) for place, truth in enumerate(full)]
+    words, numbers = (
+        [(truth, answer) for truth in different for answer in made(truth)] for made in (near, one_off)
+    )
+    return [*pairs, *((truth, truth) for truth in truths[:4]), *words[:NEAR], *numbers[:NEAR]]
 
 
-def _nearly(truth: JsonDataModel, schema: dict[str, Any]) -> list[JsonDataModel]:
-    """Answers that say what the target says, and parts of it twice: drawn answers hardly ever come near one."""
-    found: list[JsonDataModel] = []
-    for field, value in truth.get_json().items():
-        twice = (
-            value * 2 if isinstance(value, list) else f"{value} {value}" if isinstance(value, str) else value
-        )
-        if not value or twice == value:
-            continue
-        try:
-            found.append(JsonDataModel(schema=schema, json={**truth.get_json(), field: twice}))
-        except EventcoreError:  # the schema allows no more
-            continue
-    return found
-
-
-def silenced(truth: Any) -> Any:
-    """Return an answer like the target with empty texts and lists; None if that says the same, or cannot be."""
-    told = json_of(truth)
-    return _like(truth, {field: "" if isinstance(told[field], str) else [] for field in _wordy(told)})
-
-
-def with_words_of(truth: Any, prediction: Any) -> Any:
-    """Return an answer like the target with the texts and lists of another; None as in `silenced`."""
-    told, other = json_of(truth), json_of(prediction)
-    if not isinstance(other, dict):
-        return None
-    return _like(truth, {field: other[field] for field in _wordy(told) if field in other})  # pyright: ignore[reportUnknownVariableType]
-
-
-def _wordy(told: Any) -> list[str]:
-    return [field for field, value in told.items() if isinstance(value, (str, list))]
-
-
-def _like(truth: Any, changes: dict[str, Any]) -> Any:
-    told = {**json_of(truth), **changes}
-    if told == json_of(truth):
-        return None
-    if not is_data_model(truth):
-        return told
-    try:
-        return JsonDataModel(schema=truth.get_schema(), json=told)
-    except EventcoreError:  # the schema does not allow that
-        return None
+def _left_open(answer: JsonDataModel) -> int:
+    return sum(not value for _, value in leaves(answer.get_json()))
 
 
 def shown_pair(pair: Pair) -> str:
     """A pair for a message."""
     return f"target {json_of(pair[0])!r} with prediction {json_of(pair[1])!r}"
-
-
-def json_of(answer: Any) -> Any:
-    """Return an answer as JSON; None and dicts are themselves."""
-    return answer.get_json() if is_data_model(answer) else answer

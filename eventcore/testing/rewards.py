@@ -34,21 +34,29 @@ from eventcore.testing.checks import (
 from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
 from eventcore.testing.isolation import in_a_fork
 from eventcore.testing.module_subject import workbench
+from eventcore.testing.reward_answers import (
+    Emptied,
+    Path,
+    emptied,
+    everything,
+    json_of,
+    leaves,
+    with_words_of,
+)
 from eventcore.testing.reward_subject import (
     Factory,
     Pair,
     RewardSubject,
-    json_of,
     made_by,
     shown_pair,
-    silenced,
-    with_words_of,
 )
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.whereabouts import found_at, whereabouts, why_not
 from eventcore.training.rewards.base import Reward
 
 SLACK = 1e-9
+TARGETS = 12
+"""How many targets are compared with an answer that has everything in it."""
 
 
 async def score(reward: Reward, pairs: Sequence[Pair]) -> list[Any]:
@@ -196,33 +204,85 @@ def nothing_beats_the_target(subject: RewardSubject, tally: Tally) -> None:
             )
             worse += mine < best
         if tally.exercised and not worse:
-            tally.fail("every prediction is rewarded like the target itself: there is nothing to learn from")
+            tally.fail(
+                "every prediction is rewarded like the target itself: there is nothing to learn from; if they are "
+                "too far from what the reward looks at, pass pairs of your own: answers=[(target, prediction), …]"
+            )
+        _judge_everything(reward, pairs, tally)
         _judge_silence(reward, pairs, tally)
 
 
+def _tried(reward: Reward, pairs: Sequence[Pair]) -> list[float] | None:
+    """Score pairs nobody passed or drew; None where the reward cannot read them, which it need not."""
+    try:
+        values = scored(reward, pairs)
+    except CheckFailed:
+        return None
+    return values if all(map(_is_finite, values)) else None
+
+
+def _judge_everything(reward: Reward, pairs: Sequence[Pair], tally: Tally) -> None:
+    """Compare a prediction that has the words of the target and many others with the target."""
+    others = [answer for pair in pairs for answer in pair]
+    for place, truth in enumerate([truth for truth, _ in pairs][:TARGETS]):
+        for answer in everything(truth, others[place:] + others[:place]):
+            found = _tried(reward, [(truth, answer), (truth, truth)])
+            if found is not None:
+                tally.require(
+                    not found[0] > found[1] + SLACK,
+                    f"{shown_pair((truth, answer))} is rewarded {found[0]!r}, the target {found[1]!r}: an answer that "
+                    "says everything wins",
+                )
+
+
 def _judge_silence(reward: Reward, pairs: Sequence[Pair], tally: Tally) -> None:
-    """Compare a prediction that says nothing with the target, where other words are worth less than the target's."""
-    wrong = ""
+    """Compare predictions that say nothing, or nothing in one field, with the target."""
+    ways: dict[str, list[tuple[Pair, Emptied]]] = {}
     for truth, prediction in pairs:
-        silent, other = silenced(truth), with_words_of(truth, prediction)
-        if silent is None or other is None:
+        for way, silent in emptied(truth).items():
+            ways.setdefault(way, []).append(((truth, prediction), silent))
+    for cases in ways.values():
+        wrong = _silence_wins(reward, cases, tally)
+        if wrong:
+            tally.fail(wrong)
+
+
+def _silence_wins(reward: Reward, cases: Sequence[tuple[Pair, Emptied]], tally: Tally) -> str:
+    """Say how a prediction without some fields is always worth as much as the target; "" if it is not, or may be.
+
+    It may be where the reward looks at other fields too: what is missing is then an extra. And it may be where a reward
+    only sets limits, to length or to what must not be said: then one of two different answers suits the other's target.
+    """
+    wrong, told_apart, ignored = "", set[Path](), set[Path]()
+    for (truth, prediction), silent in cases:
+        told_apart.update(silent.rest)
+        elsewhere = with_words_of(truth, prediction, silent.rest)
+        if elsewhere is not None:
+            found = _tried(reward, [(truth, elsewhere), (truth, truth)])
+            if found is None:
+                continue
+            if abs(found[0] - found[1]) > SLACK:
+                return ""
+            ignored.update(_differing(truth, elsewhere))
+        other = with_words_of(truth, prediction, silent.paths)
+        if other is None:
             continue
-        try:
-            empty, changed, best = scored(reward, [(truth, silent), (truth, other), (truth, truth)])
-        except CheckFailed:
-            # Pairs that a user passed may be all that the reward can read.
-            continue
-        if not (_is_finite(empty) and _is_finite(changed) and _is_finite(best)) or changed > best - SLACK:
+        found = _tried(reward, [(truth, truth), (truth, other), (other, truth), (truth, silent.answer)])
+        if found is None or max(found[1:3]) > found[0] - SLACK:
             continue
         tally.count()
-        if empty < best - SLACK:
-            return
-        wrong = (
-            f"{shown_pair((truth, silent))} is rewarded {empty!r}, as much as the target, and with other words it is "
-            f"{changed!r}: an answer that says nothing wins"
+        if found[3] < found[0] - SLACK:
+            return ""
+        wrong = wrong or (
+            f"{shown_pair((truth, silent.answer))} is rewarded {found[3]!r}, as much as the target, and with other "
+            f"words it is {found[1]!r}: an answer that says nothing wins"
         )
-    if wrong:
-        tally.fail(wrong)
+    return wrong if told_apart <= ignored else ""
+
+
+def _differing(one: Any, other: Any) -> set[Path]:
+    mine, theirs = dict(leaves(json_of(one))), dict(leaves(json_of(other)))
+    return {path for path in mine if mine[path] != theirs.get(path)}
 
 
 def _may_be_worse(truth: Any, prediction: Any) -> bool:

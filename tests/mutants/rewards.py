@@ -97,6 +97,64 @@ class Ranked(BatchReward):
         return {"name": self.name}
 
 
+@good
+class WordsInCommon(Overlap):
+    """The F1 of the words of two labels: more words cost as much as fewer."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Both ways."""
+        wanted, given = set(y_true.get("label").split()), set(y_pred.get("label").split())
+        return 2 * len(wanted & given) / (len(wanted) + len(given)) if wanted or given else 1.0
+
+
+@good
+class SaysTheLabel(Overlap):
+    """Content with an answer that has the target's label somewhere, whatever else it says."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Contained, in any case and spacing."""
+        return float(y_true.get("label").strip().lower() in y_pred.get("label").lower())
+
+
+@good
+class ShareOfTags(Overlap):
+    """The share of the target's tags that were found, whatever else was."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Recall."""
+        wanted = set(y_true.get("tags"))
+        return len(wanted & set(y_pred.get("tags"))) / len(wanted) if wanted else 1.0
+
+
+@good
+class BrieflyRight(Overlap):
+    """The right score, less something for each letter that the target's label does not need."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Less what is too long."""
+        too_long = max(0, len(y_pred.get("label")) - len(y_true.get("label")))
+        return float(abs(y_true.get("score") - y_pred.get("score")) <= 1) - 0.001 * too_long
+
+
+@good
+class NotTooLong(Overlap):
+    """Only sets a limit: no label longer than the target's."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Within the limit."""
+        return float(len(y_pred.get("label")) <= len(y_true.get("label")))
+
+
+@good
+class NoUnknownTags(Overlap):
+    """The score, and half of it where a tag is not one of the target's: tags are an extra."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """No tag is as good as the right ones."""
+        known = set(y_pred.get("tags")) <= set(y_true.get("tags"))
+        return (1.0 - abs(y_true.get("score") - y_pred.get("score")) / 100) * (1.0 if known else 0.5)
+
+
 @mutant("gives_finite_numbers")
 class DividesByLength(Overlap):
     """Divides by the length of something that may be empty."""
@@ -422,3 +480,79 @@ def counts_what_is_wrong(y_true: Any, y_pred: Any) -> float:
         return 0.0
     wrong = set(y_pred.get("label")) - set(y_true.get("label"))
     return 1.0 - len(wrong) / (len(wrong) + 3)
+
+
+@mutant("nothing_beats_the_target")
+class NoWrongWords(Overlap):
+    """Finds no wrong word in a blank label: it asks whether there is a label before it takes the words out."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """All of them are the target's."""
+        if not y_pred.get("label"):
+            return float(not y_true.get("label"))
+        return float(all(word in y_true.get("label").split() for word in y_pred.get("label").split()))
+
+
+@mutant("nothing_beats_the_target")
+class NoWrongTags(Overlap):
+    """Pays in full for no tags at all, as none of them is wrong."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """A subset."""
+        return float(set(y_pred.get("tags")) <= set(y_true.get("tags")))
+
+
+@mutant("nothing_beats_the_target")
+class SpanOfTheLabel(Overlap):
+    """Has the sides of a containment mixed up and a guard too few: every label holds a blank one."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """In it."""
+        return float(y_pred.get("label").strip() in y_true.get("label").strip())
+
+
+@mutant("nothing_beats_the_target")
+class PaysForDetail(Overlap):
+    """Adds something for each further tag once the target's tags are there: listing all there are wins."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """With a bonus."""
+        wanted, given = set(y_true.get("tags")), set(y_pred.get("tags"))
+        if not wanted or y_true.get("label") != y_pred.get("label"):
+            return float(not given and not wanted)
+        return len(wanted & given) / len(wanted) + 0.01 * len(given - wanted) * (wanted <= given)
+
+
+@mutant("nothing_beats_the_target")
+class CountsWords(Overlap):
+    """Takes each different word of a label that has the target's in it for a detail, and pays for it."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """The more the better."""
+        wanted, given = y_true.get("label"), y_pred.get("label")
+        if not wanted.strip() or wanted not in given:
+            return float(wanted == given)
+        return len(set(given.split())) / len(set(wanted.split()))
+
+
+@mutant("nothing_beats_the_target")
+class ForgetsAbs(Overlap):
+    """Takes the difference of two scores for their distance, where the labels agree: too high a score is paid more."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """Without abs."""
+        if y_true.get("label") != y_pred.get("label") or y_true.get("tags") != y_pred.get("tags"):
+            return 0.0
+        return 1.0 - (y_true.get("score") - y_pred.get("score")) / 100
+
+
+@mutant("gives_finite_numbers")
+class DividesByTheDistance(Overlap):
+    """Divides by how far apart two scores are, less the one point that it takes for a rounding error."""
+
+    def compare(self, y_true: Any, y_pred: Any) -> Any:
+        """By zero, one apart."""
+        if y_true.get("label") != y_pred.get("label") or y_true.get("tags") != y_pred.get("tags"):
+            return 0.0
+        apart = abs(y_true.get("score") - y_pred.get("score"))
+        return 1.0 if not apart else min(0.9, 0.5 / (apart - 1))
