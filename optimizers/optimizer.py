@@ -435,7 +435,9 @@ class Optimizer:
     async def on_epoch_end(self, epoch: int, trainable_variables: Sequence[Variable]) -> None:
         """Choose each variable's population, write the winning combination, remember it in the history."""
         self._untried = False
-        self.write_best(trainable_variables, f"winner of epoch {epoch}")
+        best = self.write_best(trainable_variables, f"winner of epoch {epoch}")
+        if best is not None:
+            self._admit(best, trainable_variables)
         protected = self._trials.kept(self.elite or self.population_size, self._at_hand(trainable_variables))
         for variable in trainable_variables:
             needed = [trial.parts[variable.path] for trial in protected]
@@ -477,11 +479,23 @@ class Optimizer:
         if present in keys and keys.index(present) in kept:
             variable.record_step(e.BestRemembered, kept.index(keys.index(present)))
 
-    def write_best(self, trainable_variables: Sequence[Variable], reason: str) -> None:
-        """Write the best trial's parts into the variables, if there is one."""
+    def _admit(self, winner: Trial, trainable_variables: Sequence[Variable]) -> None:
+        """Have a winner that no population holds any more, only the seed candidates, compete for it again."""
+        tried = winner.evaluations > 0
+        reward = winner.reward if tried else winner.validation or 0.0
+        for variable in trainable_variables:
+            found = self.candidates(variable).find(winner.parts[variable.path])
+            if found is not None and found[0] == "seed_candidates" and _has_population(variable):
+                self.candidates(variable).add_present(
+                    reward, winner.evaluations if tried else winner.validated
+                )
+
+    def write_best(self, trainable_variables: Sequence[Variable], reason: str) -> Trial | None:
+        """Write the best trial's parts into the variables, and return it, if there is one."""
         best = self._trials.best(self._at_hand(trainable_variables))
         if best is not None:
             self._place_trial(best, trainable_variables, reason)
+        return best
 
     def _place_trial(self, trial: Trial, trainable_variables: Sequence[Variable], reason: str) -> bool:
         """Write all parts of a trial, or none if a part is gone."""
@@ -518,6 +532,11 @@ class Optimizer:
 
 
 register_class(Optimizer)
+
+
+def _has_population(variable: Variable) -> bool:
+    value = variable.raw_value()
+    return bool(value["best_candidates"] or value["candidates"])
 
 
 def combination(trainable_variables: Sequence[Variable]) -> dict[str, str]:

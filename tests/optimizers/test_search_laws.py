@@ -226,6 +226,26 @@ def test_every_optimizer_counts_remembers_its_winners_and_caps_its_population(na
     }
 
 
+def test_a_seed_that_had_left_the_population_and_wins_is_remembered_and_kept() -> None:
+    def score(number: int, says: dict[str, Any]) -> float:
+        # In training the highest value is the best; the whole validation set prefers the first.
+        value = int(says["knob"]["value"])
+        return value / 3 if number < 1000 else 1 - value / 3
+
+    def any_but_the_first(fields: dict[str, Any], rng: Random) -> dict[str, Any]:
+        return {"value": 1 + rng.randrange(3)}
+
+    optimizer = EvolutionaryOptimizer(mutation=any_but_the_first, population_size=1)
+    with fresh_run(0) as run:
+        train(score, optimizer, {"knob": Knob}, seen=9, batch_size=3, epochs=4)
+        ends = [run.at(seq).variables["teller/knob"] for seq, _ in run.events(kind="EpochEnded")]
+    winners = [end["value"] for end in ends]
+    assert winners[0] > 0 and winners[-1] == 0
+    for end in ends:
+        assert end["history"][-1]["value"] == end["value"]
+        assert end["value"] in [entry["value"] for entry in end["best_candidates"]]
+
+
 # --- L12: names ----------------------------------------------------------------------------------
 
 
