@@ -36,7 +36,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_set_aside: set[str] = set()
+_set_aside = [0]
+"""How many modules were imported when objects were set aside last."""
+
+MANY = 200
+"""Modules; a library of so many has objects by the hundred thousand."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -47,9 +51,8 @@ def _no_run_of_another_module_is_current() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _large_libraries_are_not_collected_again() -> None:
-    """Set the objects of a large library aside once: `gc.collect()`, which finds dropped programs, is then quick."""
-    loaded = {"litellm", "pandas", "datasets"} & set(sys.modules)
-    if loaded - _set_aside:
+    """Set the objects of large libraries aside: `gc.collect()`, which finds dropped programs, is then quick."""
+    if len(sys.modules) - _set_aside[0] > MANY:
         gc.collect()
         gc.freeze()
-        _set_aside.update(loaded)
+        _set_aside[0] = len(sys.modules)
