@@ -65,9 +65,10 @@ class ForecastForOthers(Forecast):
     """Keeps the place on itself while it waits."""
 
     async def place(self, inputs: Any) -> str:
-        self.last: str = inputs.get("text")
+        self.last = inputs
         await asyncio.sleep(0)
-        return self.last
+        found: str = self.last.get("text")
+        return found
 
 
 PLACES = [Text(text=name) for name in ("Rome", "Oslo", "Lima", "Cork", "Bonn", "Nice")]
