@@ -10,8 +10,8 @@ One line each for authors of modules, optimizers, rewards and backends; each rai
 In pytest, one test for each check: `parametrize_with_checks(module_checks_of(MyModule, inputs=MyInput))`; the fixtures
 `eventcore_run`, `eventcore_store` and `eventcore_cassette`; the profiles `eventcore`, `eventcore-ci` and
 `eventcore-thorough` of hypothesis.
-To build on: `strategies` (`from_model`, `json_values`, `events`, `histories`), `ModuleMachine`, `BackendMachine`,
-`FakeLanguageModel`. A check that exercises nothing fails. One that is known to fail is named in
+To build on: `strategies` (`from_model`, `json_values`, `events`, `histories`), `ModuleMachine` (of a `ModuleSubject`),
+`BackendMachine`, `FakeLanguageModel`. A check that exercises nothing fails. One that is known to fail is named in
 `expected_failed_checks`.
 
 Calls of real models are made once and answered from a file afterwards, with `cassette("tests/cassettes/it.sqlite")`,
@@ -143,6 +143,7 @@ if TYPE_CHECKING:
     from eventcore.testing.fake_model import FakeLanguageModel as FakeLanguageModel
     from eventcore.testing.module_machine import ModuleMachine as ModuleMachine
     from eventcore.testing.module_machine import run_module_machine as run_module_machine
+    from eventcore.testing.module_subject import ModuleSubject as ModuleSubject
     from eventcore.testing.modules import check_module as check_module
     from eventcore.testing.modules import module_checks_of as module_checks_of
     from eventcore.testing.optimizers import check_optimizer as check_optimizer
@@ -154,6 +155,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BackendMachine": "backend_machine",
     "ModuleMachine": "module_machine",
+    "ModuleSubject": "module_subject",
     "run_module_machine": "module_machine",
     "Cassette": "cassettes",
     "Check": "checks",
@@ -181,6 +183,7 @@ __all__ = [
     "ChecksFailed",
     "FakeLanguageModel",
     "ModuleMachine",
+    "ModuleSubject",
     "Report",
     "backend_checks_of",
     "cassette",

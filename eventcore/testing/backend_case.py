@@ -68,10 +68,16 @@ def _write(machine: Any, steps: Iterable[StepTaken]) -> None:
     reference.begin()
     try:
         for number, (rule, arguments) in enumerate(steps, start=1):
-            getattr(reference, rule)(**arguments)
             given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-            last.update({"number": number, "taken": f"{rule}({given})"})
+            failed = ""
+            try:
+                getattr(reference, rule)(**arguments)
+            except Exception as error:  # a rule that somebody added, which finds fault with the model as well
+                failed = f" failed: {type(error).__name__}: {error}"
+            last.update({"number": number, "taken": f"{rule}({given}){failed}"})
             held.update({"runs": {run.name: _told(run) for run in reference.model.values()}})
+            if failed:
+                break
     finally:
         reference.teardown()
 

@@ -9,10 +9,11 @@ nothing of modules, optimizers or backends.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
@@ -154,7 +155,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
-        return all(outcome.good for outcome in self.outcomes)
+        return bool(self.outcomes) and all(outcome.good for outcome in self.outcomes)
 
     @property
     def failed(self) -> list[str]:
@@ -265,13 +266,21 @@ class Way(msgspec.Struct, frozen=True):
     limit: float | None = LIMIT
     isolated: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that is none."""
+        number = isinstance(self.limit, (int, float)) and not isinstance(self.limit, bool)
+        if self.limit is not None and not (number and self.limit > 0):
+            raise InvalidValue(
+                f"cannot check with limit={self.limit!r}: pass seconds above 0, or None for no limit"
+            )
+
     @property
     def forks(self) -> bool:
         """Whether checks are run in processes of their own here; not where a cassette has to hear of their calls."""
         return self.isolated and can_isolate() and tape_here() is None
 
 
-Expected = Mapping[str, str] | Collection[str] | None
+Expected = Mapping[str, str | None] | Collection[str] | None
 """Names of checks that are known to fail, perhaps with the reason why."""
 
 
@@ -304,8 +313,10 @@ def run_checks(
     chosen = list(checks)
     reasons = reasons_of(expected, chosen)
     if only is not None:
-        reasons_of(only, chosen)
-        chosen = [check for check in chosen if check.name in only]
+        names = reasons_of(only, chosen, "only")
+        chosen = [check for check in chosen if check.name in names]
+        if not chosen:
+            raise InvalidValue(f"cannot check {title}: only={only!r} names no check; leave it out for all")
     prepare(subject, way)
     outcomes = [outcome_of(check, subject, reasons.get(check.name), way) for check in chosen]
     report = Report(title, outcomes, again_of(subject, way))
@@ -358,20 +369,42 @@ def again_of(subject: Any, way: Way) -> str:
     return f'ec.testing.{way.function}({name}, …, only=["NAME"], seed={number})'
 
 
-def reasons_of(expected: Expected, checks: Iterable[Check[Any]]) -> dict[str, str]:
+def reasons_of(
+    expected: Expected, checks: Iterable[Check[Any]], what: str = "expected_failed_checks"
+) -> dict[str, str]:
     """Return why each named check may fail.
 
+    Args:
+        expected: Names of checks, perhaps with reasons.
+        checks: The checks there are.
+        what: The argument they were passed as, for messages.
+
     Raises:
-        InvalidValue: A name that no check has.
+        InvalidValue: Those are no names, or no check has one of them.
     """
     if expected is None:
         return {}
-    reasons = dict(expected) if isinstance(expected, Mapping) else dict.fromkeys(expected, "")
+    reasons: Mapping[Any, Any] = {}
+    if isinstance(expected, Mapping):
+        reasons = expected
+    elif isinstance(expected, Iterable) and not isinstance(expected, (str, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        reasons = dict.fromkeys(expected)
+    else:
+        raise InvalidValue(
+            f"cannot take {what}={expected!r}: pass a list of the names of checks, or a dict of names and reasons"
+        )
     known = [check.name for check in checks]
-    unknown = sorted(set(reasons) - set(known))
-    if unknown:
-        raise InvalidValue(f"no check is called {unknown[0]!r}; there are {', '.join(known)}")
-    return reasons
+    for name, reason in reasons.items():
+        if name not in known:
+            raise InvalidValue(f"no check is called {name!r} ({what}); {_which(name, known)}")
+        if reason is not None and not isinstance(reason, str):
+            raise InvalidValue(f"cannot take {reason!r} for the reason of {name!r} ({what}): pass a str")
+    return {name: reason or "" for name, reason in reasons.items()}
+
+
+def _which(name: Any, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, 3)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {', '.join(known)}"
 
 
 def outcome_of(

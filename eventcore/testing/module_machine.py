@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from hypothesis import seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -30,6 +31,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from eventcore.errors import InvalidValue
 from eventcore.history.run import Run
 from eventcore.history.scope import in_run
 from eventcore.history.state import State, apply
@@ -39,6 +41,7 @@ from eventcore.testing.cases import (
     SavingTestCase,
     StepTaken,
     case_path,
+    hold_invariants,
     how_to_show,
     imported,
     program,
@@ -46,13 +49,14 @@ from eventcore.testing.cases import (
 )
 from eventcore.testing.checks import CheckFailed
 from eventcore.testing.module_elsewhere import told_differently, world_since
-from eventcore.testing.module_inputs import shown
+from eventcore.testing.module_inputs import examples_told, shown
 from eventcore.testing.module_lives import Life
 from eventcore.testing.module_repetition import one_by_one
 from eventcore.testing.module_subject import Bench, Factory, ModuleSubject, outputs_json, program_around
 from eventcore.testing.module_training import drawn_fields
 from eventcore.testing.profiles import ANY_HEALTH
 from eventcore.testing.scheduling import run_coroutine
+from eventcore.testing.whereabouts import whereabouts
 
 PLACES = st.integers(0, 7)
 
@@ -61,15 +65,14 @@ class ModuleMachine(RuleBasedStateMachine):
     """Calls, rewrites, freezes, forks, restarts, saves and loads; after every step the state is what the log says.
 
     Attributes:
-        subject: What is checked; set it in a subclass, or use `machine_of`.
-        inputs: What `machine_of` was given for inputs.
+        subject: What is checked, a `ModuleSubject(MyModule, MyInput)`; set it in a subclass, which may add rules and
+            invariants of its own, or use `machine_of`.
         latest: The machine that was made last: after a failure, the one with the shrunk history.
         steps: How many rules were carried out by all machines of this class.
         ordered: Whether the order of calls matters to the module; None while nobody knows.
     """
 
     subject: ClassVar[ModuleSubject]
-    inputs: ClassVar[Any] = None
     latest: ClassVar[ModuleMachine | None] = None
     steps: ClassVar[int] = 0
     ordered: ClassVar[bool | None] = None
@@ -83,6 +86,12 @@ class ModuleMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        subject = getattr(type(self), "subject", None)
+        if not isinstance(subject, ModuleSubject):
+            raise InvalidValue(
+                f"cannot run {type(self).__name__}: its `subject` is {subject!r}; write `subject = "
+                "ModuleSubject(MyModule, MyInput)` in it, or use machine_of(MyModule, MyInput)"
+            )
         if type(self).latest is not None:
             type(self).latest.close()  # type: ignore[union-attr]  # set by the line above
         type(self).latest = self
@@ -116,7 +125,7 @@ class ModuleMachine(RuleBasedStateMachine):
     def take(self, rule: str, **arguments: Any) -> None:
         """Take one step of a program: a rule, and what always holds after it."""
         getattr(self, rule)(**arguments)
-        self.the_state_is_what_the_log_says()
+        hold_invariants(self)
 
     # --- rules ---------------------------------------------------------------------------------
 
@@ -300,23 +309,42 @@ def machine_of(factory: Factory, inputs: Any = None, number: int = 0) -> type[Mo
     subject.prepare()
     subject.examples()
     return type(
-        "MachineOf" + _letters(subject.name),
+        _MADE + _letters(subject.name),
         (ModuleMachine,),
-        {"subject": subject, "inputs": inputs, "latest": None, "steps": 0, "ordered": None},
+        {"subject": subject, "latest": None, "steps": 0, "ordered": None, "__module__": __name__},
     )
+
+
+_MADE = "MachineOf"
 
 
 def _origin(machine: type[ModuleMachine]) -> list[str]:
     """Return the lines of a program that import and make a machine."""
+    if machine.__module__ != __name__:
+        imports, name = imported(machine, machine.__name__)
+        return [*imports, f"state = {name}()"]
     subject = machine.subject
     imports, factory = imported(subject.factory, "factory")
-    more, inputs = ([], "None") if machine.inputs is None else imported(machine.inputs, "inputs")
+    more, inputs = _inputs_of(subject)
     return [
         "from eventcore.testing.module_machine import machine_of",
         *imports,
         *more,
         f"state = machine_of({factory}, {inputs}, {subject.number})()",
     ]
+
+
+def _inputs_of(subject: ModuleSubject) -> tuple[list[str], str]:
+    """Return the lines of a program that make the inputs, and what they are called there."""
+    if subject.given is None:
+        return [], "None"
+    if isinstance(subject.given, type) and whereabouts(subject.given) is not None:
+        return imported(subject.given, "inputs")
+    told = examples_told(subject.examples())
+    return [
+        "from eventcore.testing.module_inputs import examples_from",
+        f"inputs = examples_from({told!r})",
+    ], "inputs"
 
 
 def _letters(name: str) -> str:
@@ -353,6 +381,8 @@ def run_module_machine(
                 suppress_health_check=ANY_HEALTH,
             ),
         )
+    except HypothesisException:
+        raise
     except Exception as failure:
         raise CheckFailed(f"{type(failure).__name__}: {failure}\n{machine.case()}") from failure
     finally:

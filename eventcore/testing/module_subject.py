@@ -91,12 +91,17 @@ class ModuleSubject:
         factory: Makes a fresh instance: a class, or a function without arguments.
         inputs: What it is called with, as in `check_module`; None to take it from the module.
         number: Decides what is drawn.
+
+    Attributes:
+        factory: Makes a fresh instance.
+        given: What was passed for inputs.
+        number: Decides what is drawn.
     """
 
     def __init__(self, factory: Factory, inputs: Any = None, number: int = 0) -> None:
         self.factory = factory
         self.number = number
-        self._given = inputs
+        self.given = inputs
         self._examples: list[Any] | None = None
 
     @property
@@ -167,7 +172,7 @@ class ModuleSubject:
         """
         if self._examples is None:
             with workbench(self.number):
-                self._examples = examples_of(self._given, self.make(), self.name, self.number)
+                self._examples = examples_of(self.given, self.make(), self.name, self.number)
         return self._examples[:count]
 
     def shown(self, place: int) -> str:

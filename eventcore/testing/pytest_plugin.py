@@ -159,8 +159,24 @@ def parametrize_with_checks(*checks: Iterable[BoundCheck[Any]]) -> Callable[[Any
 
     Args:
         checks: Lists of checks, as `module_checks_of` and its like return them.
+
+    Raises:
+        InvalidValue: There are none, or something else was passed.
     """
-    given = [check for several in checks for check in several]
+    from eventcore.errors import InvalidValue
+    from eventcore.testing.checks import BoundCheck
+
+    given: list[BoundCheck[Any]] = []
+    for several in checks:
+        found: list[Any] = list(several) if isinstance(several, Iterable) else [several]  # pyright: ignore[reportUnnecessaryIsInstance]
+        given += found
+    checked: list[Any] = [*given] or [None]
+    for check in checked:
+        if not isinstance(check, BoundCheck):
+            raise InvalidValue(
+                f"cannot run a test for each check of {check!r}: pass lists of checks, as "
+                "module_checks_of(MyModule, inputs=MyInput) and its like return them"
+            )
     subjects = {id(check.subject) for check in given}
     ids = [check.name if len(subjects) < 2 else f"{check.subject_name}-{check.name}" for check in given]
     return pytest.mark.parametrize("check", given, ids=ids)

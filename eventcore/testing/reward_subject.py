@@ -144,7 +144,18 @@ def _given(answers: list[Any]) -> list[Pair]:
                     f"cannot check a reward with {side!r} (in pair {place} of the answers): a target or a prediction "
                     "is a data model, a dict or None"
                 )
-    return [(truth, prediction) for truth, prediction in answers]
+    pairs: list[Pair] = [(truth, prediction) for truth, prediction in answers]
+    if not any(map(is_complete, pairs)):
+        raise InvalidValue(
+            "cannot check a reward with pairs of which each lacks a side: pass at least one with a target and a "
+            "prediction (a reward that needs no target can be given any)"
+        )
+    return pairs
+
+
+def is_complete(pair: Pair) -> bool:
+    """Whether a pair has a target and a prediction."""
+    return pair[0] is not None and pair[1] is not None
 
 
 def _drawn(answers: Any, number: int) -> list[Pair]:

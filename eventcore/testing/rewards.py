@@ -47,6 +47,7 @@ from eventcore.testing.reward_subject import (
     Factory,
     Pair,
     RewardSubject,
+    is_complete,
     made_by,
     shown_pair,
 )
@@ -168,7 +169,7 @@ def missing_sides(subject: RewardSubject, tally: Tally) -> None:
     """Score against nothing, and score nothing."""
     with workbench(subject.number):
         reward = subject.make()
-        truth, prediction = subject.pairs[0]
+        truth, prediction = next(filter(is_complete, subject.pairs))
         for pair in ((truth, None), (None, prediction), (None, None)):
             (value,) = scored(reward, [pair])
             fine = value is None or _is_finite(value)

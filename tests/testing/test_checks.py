@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from eventcore.errors import InvalidValue
-from eventcore.testing.checks import Check, CheckFailed, ChecksFailed, DoesNotApply, Tally, bound, run_checks
+from eventcore.testing import parametrize_with_checks
+from eventcore.testing.checks import (
+    Check,
+    CheckFailed,
+    ChecksFailed,
+    DoesNotApply,
+    Report,
+    Tally,
+    Way,
+    bound,
+    run_checks,
+)
 
 
 def fine(subject: int, tally: Tally) -> None:
@@ -56,8 +69,51 @@ def test_an_expected_failure_passes_and_a_surprising_success_does_not() -> None:
     assert report["fine"].status == "failed as expected" and "negative on purpose" in str(report)
     with pytest.raises(ChecksFailed, match="take it off expected_failed_checks"):
         run_checks("1", CHECKS, 1, expected=["fine"])
-    with pytest.raises(InvalidValue, match="no check is called 'finr'; there are fine, foreign"):
+    with pytest.raises(InvalidValue, match=r"'finr' \(expected_failed_checks\); did you mean 'fine'\?"):
         run_checks("1", CHECKS, 1, expected=["finr"])
+
+
+def test_a_check_may_be_expected_to_fail_without_a_reason() -> None:
+    report = run_checks("-1", CHECKS, -1, expected={"fine": None})
+    assert report.ok and report["fine"].status == "failed as expected"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"only": []}, r"only=\[\] names no check; leave it out for all"),
+        ({"only": "fine"}, r"cannot take only='fine': pass a list of the names of checks"),
+        ({"only": ["other"]}, r"no check is called 'other' \(only\); there are fine, foreign"),
+        ({"expected": 5}, r"cannot take expected_failed_checks=5: pass a list"),
+        ({"expected": {"fine": 3}}, r"cannot take 3 for the reason of 'fine'"),
+    ],
+)
+def test_names_that_are_none_are_refused_before_anything_is_checked(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        run_checks("1", CHECKS, 1, **arguments)
+
+
+@pytest.mark.parametrize("limit", [0, -1, "1", True, float("nan")])
+def test_a_limit_is_seconds_above_nothing(limit: Any) -> None:
+    with pytest.raises(InvalidValue, match="pass seconds above 0, or None for no limit"):
+        Way(limit=limit)
+
+
+def test_a_report_of_nothing_is_no_good_report() -> None:
+    assert not Report("nothing", []).ok
+
+
+@pytest.mark.parametrize("wrong", [(), ([],), (run_checks,), ([fine],), (5,)])
+def test_a_test_is_parametrised_with_checks_and_nothing_else(wrong: Any) -> None:
+    with pytest.raises(InvalidValue, match="pass lists of checks, as module_checks_of"):
+        parametrize_with_checks(*wrong)
+
+
+def test_checks_may_be_given_as_any_iterable() -> None:
+    mark: Any = parametrize_with_checks(iter(bound(CHECKS, 1)))
+    assert [repr(check) for check in mark.args[1]] == ["fine", "foreign"]
 
 
 def test_only_the_chosen_checks_run() -> None:

@@ -183,12 +183,15 @@ def test_what_cannot_be_imported_is_named_in_the_program(
 ) -> None:
     monkeypatch.setenv("EVENTCORE_CASES", str(tmp_path / "cases"))
 
+    held = object()
+
     def local(place: str) -> str:
+        assert held
         return f"memory:{place}"
 
     machine = machine_of_backend(local)
     machine().begin()
-    assert "# define url_factory here" in machine.case()
+    assert "# define url_factory here: " in machine.case()
 
 
 @pytest.mark.campaign

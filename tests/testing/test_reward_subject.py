@@ -63,6 +63,12 @@ PAIR = (Answer(answer="a"), Answer(answer="b"))
         (share, [5], r"with 5 \(item 0 of the answers\): pass pairs"),
         (share, [PAIR, (1, 2)], "in pair 1 of the answers"),
         (share, [(*PAIR, None)], "pass pairs"),
+        (
+            share,
+            [(None, None)],
+            "of which each lacks a side: pass at least one with a target and a prediction",
+        ),
+        (share, [(PAIR[0], None), (None, PAIR[1])], "of which each lacks a side"),
         (lambda: 5, Answer, "makes: received 5; return a Reward or a function"),
         (5, Answer, "with 5: pass the class, or a function without arguments"),
         ("exact_match", Answer, "with 'exact_match': pass the class"),
