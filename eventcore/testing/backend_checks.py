@@ -153,13 +153,13 @@ def random_histories(subject: BackendSubject, tally: Tally) -> None:
     except Exception as failure:
         first = failure.exceptions[0] if isinstance(failure, ExceptionGroup) else failure
         said = str(first) if isinstance(first, AssertionError) else f"{type(first).__name__}: {first}"
-        raise CheckFailed(f"{_line_of(first)} {said}\n{machine.case()}".strip()) from failure
+        raise CheckFailed(f"{said or _line_of(first)}\n{machine.case()}") from failure
     finally:
         _close_all(opened)
         end_server()
+        tally.count(sum(sum(backend.calls.values()) for backend in opened))
     if machine.alone:
         tally.note(f"no other process took part: {machine.alone}")
-    tally.count(sum(sum(backend.calls.values()) for backend in opened))
 
 
 def a_kill_loses_nothing_acknowledged(subject: BackendSubject, tally: Tally) -> None:

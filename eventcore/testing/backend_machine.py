@@ -31,7 +31,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from eventcore.errors import ConcurrentAppend, DuplicateName, EventcoreError, InvalidValue, NotFound
 from eventcore.history.backend import Backend, Block, Posting, RunRow, StoredSnapshot
 from eventcore.testing.backend_case import origin, save
-from eventcore.testing.backend_model import SEQS, Edge, ModelRun, blocks_of
+from eventcore.testing.backend_model import SEQS, Edge, ModelRun, agree, blocks_of
 from eventcore.testing.backend_processes import (
     Append,
     Asked,
@@ -45,7 +45,7 @@ from eventcore.testing.backend_processes import (
     why_not,
 )
 from eventcore.testing.backend_subject import BackendSubject, UrlFactory, abilities
-from eventcore.testing.cases import StepTaken, program, recorded
+from eventcore.testing.cases import StepTaken, hold_invariants, program, recorded
 from eventcore.testing.checks import DoesNotApply
 from eventcore.testing.interposed import a_fast_folder
 from eventcore.testing.whereabouts import whereabouts
@@ -122,7 +122,7 @@ class BackendMachine(RuleBasedStateMachine):
     def take(self, rule: str, **arguments: Any) -> None:
         """Take one step of a program: a rule, and what always holds after it."""
         getattr(self, rule)(**arguments)
-        self.the_store_is_what_the_model_says()
+        hold_invariants(self)
 
     @property
     def others_left(self) -> bool:
@@ -223,7 +223,7 @@ class BackendMachine(RuleBasedStateMachine):
         assert row is not None
         run.epoch += bool(writer)
         run.writer = writer
-        assert (row.epoch, row.writer, row.head) == (run.epoch, writer, run.head)
+        agree(f"what a claim of {run} gave", (row.epoch, row.writer, row.head), (run.epoch, writer, run.head))
 
     @precondition(lambda self: self.model)
     @rule(
@@ -276,7 +276,7 @@ class BackendMachine(RuleBasedStateMachine):
                 [Posting(0, expected, b"never")],
             )
         except ConcurrentAppend as error:
-            assert (error.expected, error.actual) == (expected, run.head)
+            agree("what the refusal says", (error.expected, error.actual), (expected, run.head))
             return
         raise AssertionError("a writer that is behind was let in")
 
@@ -300,7 +300,7 @@ class BackendMachine(RuleBasedStateMachine):
             self.store.delete_run(run.id)
         except InvalidValue as error:
             assert forks, "a run nobody reads through was kept"
-            assert all(name in str(error) for name in forks)
+            assert all(name in str(error) for name in forks), f"the refusal names not all of {forks}: {error}"
             return
         assert not forks, "a run others read through was deleted"
         del self.model[run.id]
@@ -314,8 +314,8 @@ class BackendMachine(RuleBasedStateMachine):
         self._read(run, run.seq(first), run.seq(last))
 
     def _read(self, run: ModelRun, first: int, last: int) -> None:
-        assert list(self.store.blocks(run.id, first, last)) == run.overlapping(first, last)
-        assert self.store.snapshot(run.id, last) == run.snapshot(last)
+        self._reads_from(self.store, run, first, last)
+        agree(f"the snapshot of {run} at {last}", self.store.snapshot(run.id, last), run.snapshot(last))
 
     @precondition(lambda self: self.backend is not None and self.backend.durable)
     @rule()
@@ -351,7 +351,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     def _open_again(self, log_id: str) -> None:
         self.backend = self.open(self.place)
-        assert self.backend.log_id == log_id
+        agree("the log's id after opening again", self.backend.log_id, log_id)
 
     # -- one that follows --------------------------------------------------------------------------
 
@@ -374,12 +374,13 @@ class BackendMachine(RuleBasedStateMachine):
         reader = self._opened_reader()
         for run in self.model.values():
             seen = self.seen.get(run.id, run.forked_at)
+            agree(f"the head of {run}, followed", reader.head(run.id), run.head)
             self._reads_from(reader, run, seen + 1)
             self.seen[run.id] = run.head
 
-    def _reads_from(self, backend: Backend, run: ModelRun, first: int) -> None:
-        assert backend.head(run.id) == run.head
-        assert list(backend.blocks(run.id, first, 2**60)) == run.overlapping(first, 2**60)
+    def _reads_from(self, backend: Backend, run: ModelRun, first: int, last: int = 2**60) -> None:
+        read, held = list(backend.blocks(run.id, first, last)), run.overlapping(first, last)
+        agree(f"what is read of {run} from {first} to {last}", read, held)
 
     def _opened_reader(self) -> Backend:
         """The handle that follows, which stays open; the store's own where it does not open twice."""
@@ -518,17 +519,20 @@ class BackendMachine(RuleBasedStateMachine):
         if self.backend is None:
             return
         rows = self.store.runs()
-        assert [row.id for row in rows] == sorted(self.model)
+        agree("the numbers of the runs", [row.id for row in rows], sorted(self.model))
         for row in rows:
             run = self.model[row.id]
-            assert (row.name, row.parent, row.forked_at) == (run.name, run.parent, run.forked_at)
-            assert (row.head, row.epoch, row.writer, row.meta) == (run.head, run.epoch, run.writer, run.meta)
-            assert self.store.run(run.name) == self.store.run(run.id) == row
+            agree(f"the row of {run}", row, run.row(row.created))
+            agree(f"the row of {run}, by its name", self.store.run(run.name), row)
+            agree(f"the row of {run}, by its number", self.store.run(run.id), row)
+            agree(f"the head of {run}", self.store.head(run.id), run.head)
             self._reads_from(self.store, run, 0)
-            assert self.store.snapshot_seqs(run.id) == sorted(run.snapshots)
-            assert self.store.indexed_to(run.id) == max((seq for _, seq in run.postings), default=0)
+            agree(f"the snapshots of {run}", self.store.snapshot_seqs(run.id), sorted(run.snapshots))
+            indexed = max((seq for _, seq in run.postings), default=0)
+            agree(f"how far {run} is indexed", self.store.indexed_to(run.id), indexed)
             for variable in range(3):
-                assert self.store.postings(run.id, variable) == run.postings_of(variable)
+                found = self.store.postings(run.id, variable)
+                agree(f"postings of variable {variable} in {run}", found, run.postings_of(variable))
             self._edges_are_what_the_model_says(run)
 
     def _edges_are_what_the_model_says(self, run: ModelRun) -> None:
@@ -541,14 +545,15 @@ class BackendMachine(RuleBasedStateMachine):
             self._read(run, block.last_seq + 1, block.last_seq + 1)
         for seq in _newest_and_another(sorted(run.snapshots), number):
             for asked in (seq, seq - 1):
-                assert self.store.snapshot(run.id, asked) == run.snapshot(asked)
+                found = self.store.snapshot(run.id, asked)
+                agree(f"the snapshot of {run} at {asked}", found, run.snapshot(asked))
 
     def teardown(self) -> None:
         """Check the store as a whole and remove it."""
         try:
             self._close_reader()
             if self.backend is not None:
-                assert list(self.backend.problems()) == []
+                agree("what the store finds wrong with itself", list(self.backend.problems()), [])
         finally:
             if self.backend is not None:
                 self.backend.close()

@@ -8,11 +8,11 @@ with any backend, and does nothing: `BackendMachine` says what becomes of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 from hypothesis import strategies as st
 
-from eventcore.history.backend import Block, Posting, StoredSnapshot
+from eventcore.history.backend import Block, Posting, RunRow, StoredSnapshot
 
 Edge: TypeAlias = "tuple[str, int, int]"
 """Of what (`OF`), the how manyth of them, and how far from it."""
@@ -46,6 +46,14 @@ class ModelRun:
     def head(self) -> int:
         """Last seq of the run."""
         return self.blocks[-1].last_seq if self.blocks else self.forked_at
+
+    def __str__(self) -> str:
+        return f"run {self.id} {self.name!r}"
+
+    def row(self, created: float) -> RunRow:
+        """What a backend knows about the run, which was created then."""
+        who = self.id, self.name, self.parent, self.forked_at
+        return RunRow(*who, self.head, self.epoch, self.writer, created, self.meta)
 
     def seq(self, edge: Edge) -> int:
         """The seq at an edge; near the head if the run has no such edge."""
@@ -94,3 +102,22 @@ def blocks_of(head: int, sizes: list[int], payload: bytes) -> list[Block]:
         blocks.append(Block(head + 1, head + size, payload + bytes([number])))
         head += size
     return blocks
+
+
+def agree(what: str, store: Any, model: Any) -> None:
+    """Raise AssertionError that says what differs, unless the store says what the model says."""
+    if store == model:
+        return
+    told = [store, model]
+    if isinstance(store, list) and isinstance(model, list):
+        one, other = cast("list[Any]", store), cast("list[Any]", model)
+        alike = (mine == theirs for mine, theirs in zip(one, other, strict=False))
+        place = next((place for place, same in enumerate(alike) if not same), min(len(one), len(other)))
+        what = f"{what}, item {place} of {len(one)} (of {len(other)} by the model)"
+        told = [each[place] if place < len(each) else "missing" for each in (one, other)]
+    raise AssertionError(f"{what}: the store says {_short(told[0])}, the model {_short(told[1])}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:160]} … {text[-35:]}"

@@ -5,6 +5,7 @@ It decides nothing; what has to hold is said by `backend_checks` and `backend_br
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -58,6 +59,8 @@ class BackendSubject:
                 f"cannot check {self.factory!r}: received a backend that is open, and every check needs a new store; "
                 f"{wanted}"
             )
+        if not self.is_class and not _takes_a_place(self.factory):
+            raise InvalidValue(f"cannot check {self.name} as a backend: it takes no place; {wanted}")
         with folder() as path:
             if self.is_class:
                 return
@@ -102,6 +105,18 @@ class BackendSubject:
         return {"where": where, "place": place}
 
 
+def _takes_a_place(factory: Any) -> bool:
+    if isinstance(factory, type):
+        return False  # without `open` it is no backend
+    try:
+        inspect.signature(factory).bind("place")
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature
+        return True
+    return True
+
+
 @contextmanager
 def folder() -> Generator[Path]:
     """A folder that is gone afterwards."""
@@ -120,9 +135,12 @@ def abilities(subject: BackendSubject) -> tuple[bool, bool]:
         found: list[bool] = []
         for options in ({"read_only": True}, {}):
             try:
-                subject.open(place, **options).close()
-                found.append(True)
+                second = subject.open(place, **options)
             except (EventcoreError, TypeError):
                 found.append(False)
+                continue
+            # What is in memory may be another store each time; what is on disk may not.
+            found.append(first.durable or second.log_id == first.log_id)
+            second.close()
         first.close()
     return found[0], found[1]

@@ -10,6 +10,7 @@ import pytest
 from eventcore.backends.memory import MemoryBackend
 from eventcore.errors import InvalidValue
 from eventcore.testing.backend_checks import check_backend
+from eventcore.testing.backend_model import agree
 
 ONE = ["a_new_run_is_empty_and_held_by_its_creator"]
 
@@ -21,8 +22,10 @@ ONE = ["a_new_run_is_empty_and_held_by_its_creator"]
         (lambda place: 5, "it returned 5"),
         (lambda place: "nosuch:" + place, "scheme 'nosuch'"),
         (lambda place: "sqlite:the_same.sqlite", "for two places, so that all checks would share one store"),
+        (dict, "cannot check dict as a backend: it takes no place; pass f\\(place\\) -> URL"),
+        (lambda: "sqlite:x", "it takes no place"),
     ],
-    ids=["no function", "no URL", "unknown scheme", "one store"],
+    ids=["no function", "no URL", "unknown scheme", "one store", "another class", "no argument"],
 )
 def test_what_names_no_new_store_is_said_once(given: Any, said: str) -> None:
     with pytest.raises(InvalidValue, match=said):
@@ -39,3 +42,26 @@ def test_a_backend_that_is_open_is_not_taken_for_a_factory(tmp_path: Path) -> No
 def test_a_class_and_a_function_are_both_taken() -> None:
     assert check_backend(MemoryBackend, only=ONE).ok
     assert check_backend(lambda place: "memory:", only=ONE).ok
+
+
+def test_a_store_that_is_another_one_each_time_is_not_taken_for_one_that_opens_twice() -> None:
+    twice = ["a_place_opened_twice_is_one_store", "a_store_opened_for_reading_refuses_writes"]
+    anew = check_backend(lambda place: "memory:", only=twice)
+    assert {outcome.status for outcome in anew.outcomes} == {"not applicable"}
+    named = check_backend(lambda place: f"memory:{place}", only=twice)
+    assert {outcome.status for outcome in named.outcomes} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("store", "model", "said"),
+    [
+        (1, 2, "the head: the store says 1, the model 2"),
+        ([1, 2, 3], [1, 5, 3], "item 1 of 3 \\(of 3 by the model\\): the store says 2, the model 5"),
+        ([1], [1, 2], "item 1 of 1 \\(of 2 by the model\\): the store says 'missing', the model 2"),
+        (b"x" * 999, b"", "the store says b'x{100,} … x+', the model b''"),
+    ],
+)
+def test_what_differs_from_the_model_is_said(store: Any, model: Any, said: str) -> None:
+    agree("the head", model, model)
+    with pytest.raises(AssertionError, match=said):
+        agree("the head", store, model)
