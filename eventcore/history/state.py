@@ -377,6 +377,7 @@ def fold(state: State, events: Iterable[e.Event], first_seq: int = 1) -> State:
                 handler = find(kind)
                 if handler is not None:
                     handler(state, event)
+                    slots = state._slots  # one that restores a state puts others in their place
     except (LookupError, TypeError, AttributeError, ValueError, *DECODE_ERRORS) as error:
         seq = first_seq + next(place for place, other in enumerate(events) if other is event)
         raise CorruptLog(

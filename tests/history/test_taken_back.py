@@ -72,3 +72,18 @@ def test_without_an_index_they_are_found_all_the_same(run: Run, monkeypatch: pyt
     expected = write(run, 2)
     monkeypatch.setattr(index, "chunks", lambda *_: [])
     assert found(run) == expected
+
+
+def test_variables_made_after_something_was_taken_back_are_there_when_it_is_read_again(run: Run) -> None:
+    first = Variable(data_model=Number, name="first")
+    kept = run.flush()
+    first.update({"n": 1})
+    state = encode_state(run.at(kept))
+    run.record(e.StateRestored(*run.stamp(), kept, state), len(state))
+    second = Variable(data_model=Number, name="second")
+    second.update({"n": 2})
+    first.update({"n": 3})
+    read = run.at(run.flush())
+    assert (read.variables["first"]["n"], read.variables["second"]["n"]) == (3, 2)
+    assert read.digest == run.state.digest
+    assert run.store.verify() == []
