@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from eventcore.errors import InvalidValue
 from eventcore.history import events as e
 from eventcore.history import patches as p
-from eventcore.history.state import State, apply
+from eventcore.history.state import State, apply, encode_state, fold
 from eventcore.models.data_model import DataModel
 from eventcore.models.trainable import Trainable
 from eventcore.testing.schema_strategies import anything, text
@@ -47,9 +47,13 @@ def events(kinds: Kinds = None) -> st.SearchStrategy[e.Event]:
         kinds: Names of event classes; None for all of the vocabulary.
 
     Raises:
-        InvalidValue: There is no event of such a name.
+        InvalidValue: There is no event of such a name, or none was named.
     """
+    if isinstance(kinds, str) or (kinds is not None and not isinstance(kinds, Iterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(f"cannot draw events of {kinds!r}: pass a list of names, such as [{'LabelSet'!r}]")
     names = list(e.KINDS) if kinds is None else list(kinds)
+    if not names:
+        raise InvalidValue("cannot draw events of no kind: name some, or leave `kinds` out for all")
     unknown = sorted(set(names) - set(e.KINDS))
     if unknown:
         raise InvalidValue(f"cannot draw events of kind {unknown[0]!r}: the kinds are {', '.join(e.KINDS)}")
@@ -87,16 +91,29 @@ def _of_type(kind: Any) -> st.SearchStrategy[Any]:
     raise InvalidValue(f"cannot draw a value of {kind!r}: no event field is of this type yet")
 
 
-@st.composite
-def histories(draw: st.DrawFn, min_size: int = 1, max_size: int = 30) -> list[e.Event]:
+def histories(min_size: int = 1, max_size: int = 30) -> st.SearchStrategy[list[e.Event]]:
     """Draw the events of a run from its start, oldest first: they fold, and a run could have recorded them.
 
+    Every kind of event appears: trainings that end and such that do not, calls without an outcome as a crash leaves
+    them, states that were restored.
+
     Args:
-        draw: Given by hypothesis.
         min_size: Fewest events after the run's start.
         max_size: Most events after the run's start.
+
+    Raises:
+        InvalidValue: No history has such a size.
     """
-    return _History(draw).events(min_size, max_size)
+    if not 0 <= min_size <= max_size:
+        raise InvalidValue(
+            f"cannot draw histories of {min_size} to {max_size} events: pass 0 <= min_size <= max_size"
+        )
+    return _histories(min_size, max_size)
+
+
+@st.composite
+def _histories(draw: st.DrawFn, least: int, most: int) -> list[e.Event]:
+    return _History(draw).events(least, most)
 
 
 class _History:
@@ -108,6 +125,8 @@ class _History:
         self._events: list[e.Event] = []
         self._time = 1_700_000_000_000_000
         self._room = 0
+        self._training: list[tuple[int, ...]] = []  # what has begun: a training, an epoch, a batch
+        self._counted = [0, 0]  # epochs of the training, batches of the epoch
 
     def events(self, least: int, most: int) -> list[e.Event]:
         self._add(e.RunStarted, None, self._draw(st.integers(0, 2**31)), {"resumed": False})
@@ -119,7 +138,8 @@ class _History:
             if size <= self._room and ready(self):
                 step(self)
         while len(self._events) <= least:
-            self.label()
+            able = [name for name, (_, ready, size) in _STEPS.items() if size <= self._room and ready(self)]
+            _STEPS[self._draw(st.sampled_from(able))][0](self)
         return self._events
 
     def _add(self, kind: Callable[..., e.Event], rollout: str | None, *fields: Any, cause: int = 0) -> None:
@@ -262,11 +282,72 @@ class _History:
         asked = {"model": "drawn", "messages": [{"role": "user", "content": str(number)}]}
         self._add(e.EffectStarted, rollout, "language_model", f"{number:032x}", 0, asked, None, -1)
         began = len(self._events)
-        if self._draw(st.booleans()):
+        outcome = self._draw(st.sampled_from(["completed", "failed", "reused", "none"]))
+        if outcome == "failed":
             self._add(e.EffectFailed, rollout, "Timeout", "no answer", 1000, 1, cause=began)
-        else:
+        elif outcome != "none":  # without one, the process was killed during the call
             answer = {"content": self._draw(text)}
-            self._add(e.EffectCompleted, rollout, answer, "drawn", 3, 2, 0.0, 1000, 1, cause=began)
+            told = rollout, answer, "drawn", 3, 2, 0.0
+            if outcome == "reused":
+                self._add(e.EffectReused, *told, "another", self._draw(st.integers(1, 99)), cause=began)
+            else:
+                self._add(e.EffectCompleted, *told, 1000, 1, cause=began)
+
+    def program(self) -> None:
+        name = self._draw(st.sampled_from(["program", "other"]))
+        self._add(e.ProgramDeclared, None, name, {"class_name": "Drawn", "note": self._draw(text)})
+
+    def source(self) -> None:
+        line = f"drawn.py:{self._draw(st.integers(1, 99))} in work"
+        self._add(e.SourceSeen, None, len(self._state.sources), line)
+
+    def data(self) -> None:
+        role = self._draw(st.sampled_from(["training", "validation", "test", "prediction"]))
+        size = self._draw(st.integers(-1, 9))
+        self._add(e.DataSetSeen, None, role, size, "" if size < 0 else f"{size:032x}")
+
+    def score(self) -> None:
+        phase = self._draw(st.sampled_from(["training", "minibatch", "validation", "test"]))
+        rewards = self._draw(st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=3))
+        scored = [(f"{phase}:0/{place:016x}/0", reward) for place, reward in enumerate(rewards)]
+        self._add(e.RolloutsScored, None, phase, scored)
+
+    def begin(self) -> None:
+        epochs, batches = self._counted
+        if not self._training:
+            self._counted = [0, 0]
+            self._training.append(())
+            self._add(e.TrainBegan, None, {"epochs": self._draw(st.integers(1, 3))})
+        elif len(self._training) == 1:
+            self._counted = [epochs + 1, 0]
+            self._training.append((epochs,))
+            self._add(e.EpochBegan, None, epochs)
+        else:
+            self._counted = [epochs, batches + 1]
+            self._training.append((*self._training[-1], batches))
+            self._add(e.BatchBegan, None, *self._training[-1], self._draw(st.integers(1, 8)))
+
+    def end(self) -> None:
+        ended = self._training.pop()
+        logs = {"reward": self._draw(st.floats(0, 1))} if ended else {}
+        if len(ended) == 2:
+            self._add(e.BatchEnded, None, *ended, logs)
+        elif ended:
+            self._add(e.EpochEnded, None, *ended, logs)
+        else:
+            self._add(e.TrainEnded, None, self._draw(st.sampled_from(["done", "stopped", "failed"])))
+
+    def may_begin(self) -> bool:
+        return len(self._training) < 3
+
+    def may_end(self) -> bool:
+        return bool(self._training)
+
+    def restore(self) -> None:
+        back_to = self._draw(st.integers(1, len(self._events)))
+        state = fold(State(), self._events[:back_to])
+        self._training = []  # the process that was training is gone
+        self._add(e.StateRestored, None, back_to, encode_state(state))
 
 
 Step = tuple[Callable[[_History], None], Callable[[_History], bool], int]
@@ -284,6 +365,13 @@ _STEPS: dict[str, Step] = {
     "metric": (_History.metric, _always, 1),
     "ask": (_History.ask, _always, 2),
     "fail": (_History.fail, _always, 1),
+    "program": (_History.program, _always, 1),
+    "source": (_History.source, _always, 1),
+    "data": (_History.data, _always, 1),
+    "score": (_History.score, _always, 1),
+    "begin": (_History.begin, _History.may_begin, 1),
+    "end": (_History.end, _History.may_end, 1),
+    "restore": (_History.restore, _always, 1),
     "outside": (_History.outside, _History.has_notes, 1),
     "update": (_History.update, _History.has_notes, 1),
     "patch": (_History.patch, _History.has_notes, 1),
@@ -302,7 +390,7 @@ _STEPS: dict[str, Step] = {
 }
 _OFTEN = (
     *("declare", "update", "patch", "predict", "predict", "candidate", "candidate", "reward", "reward"),
-    *("choose", "select", "remember", "propose"),
+    *("choose", "select", "remember", "propose", "begin", "begin", "end"),
 )
 _PLAN = st.sampled_from((*_STEPS, *_OFTEN))
 _MORE = st.integers(0, 79)

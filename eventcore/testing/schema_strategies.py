@@ -79,7 +79,9 @@ def json_values(schema: Mapping[str, Any]) -> Values:
         schema: A JSON schema, usually of an object.
 
     Raises:
-        InvalidValue: It is no schema, is malformed, uses a keyword that cannot be honoured, or allows no value at all.
+        InvalidValue: It is no schema, is malformed, uses a keyword that cannot be honoured, or allows no value at all
+            by its types, bounds and choices. That no text of an allowed length has the pattern is found when values
+            are drawn: hypothesis then says `Unsatisfiable`.
     """
     if not isinstance(schema, Mapping):
         raise InvalidValue(
@@ -161,9 +163,9 @@ class _Translator:
             return st.nothing()
         parts = cast("Schema", schema)
         if "const" in parts:
-            return st.just(parts["const"])
+            return self._among([parts["const"]], parts)
         if "enum" in parts:
-            return st.sampled_from(parts["enum"])
+            return self._among(parts["enum"], parts)
         if "allOf" in parts:
             return self.of(self._merged(parts), depth)
         if "$ref" in parts:
@@ -172,6 +174,15 @@ class _Translator:
             if keyword in parts:
                 return self._one_of(parts, keyword, depth)
         return self._typed(parts, depth)
+
+    def _among(self, choices: list[Any], parts: Schema) -> Values:
+        """Those of the choices that what stands beside them allows."""
+        if _RESTRICTING & parts.keys() - {"const", "enum"} or {"const", "enum"} <= parts.keys():
+            held: Schema = {"type": "object", "properties": {"value": parts}, "required": ["value"]}
+            held |= {place: self._root[place] for place in _PLACES if place in self._root}
+            validator = validator_for(held)
+            choices = [choice for choice in choices if _is_allowed(validator, choice)]
+        return st.sampled_from(choices) if choices else st.nothing()
 
     def _reference(self, parts: Schema, depth: int) -> Values:
         others = {key: value for key, value in parts.items() if key != "$ref" and key in _RESTRICTING}
@@ -269,7 +280,8 @@ class _Translator:
         sometimes = {} if depth >= DEEPEST else {k: v for k, v in sometimes.items() if not v.is_empty}
         named = st.fixed_dictionaries(always, optional=sometimes)
         least, most = int(parts.get("minProperties", 0)), parts.get("maxProperties")
-        open_object = extra is not False and (not declared or least > len(declared))
+        told = isinstance(extra, dict) and depth < DEEPEST  # of more fields something is said
+        open_object = extra is not False and (not declared or least > len(declared) or told)
         if not open_object:
             return named if most is None and not least else named.filter(_sized(least, most))
         keys = self.of({"type": "string", **parts.get("propertyNames", {})}, depth)
@@ -278,6 +290,14 @@ class _Translator:
         others = st.dictionaries(keys, self.of(extra, depth), min_size=short, max_size=short + 3)
         both = st.tuples(named, others).map(lambda pair: {**pair[1], **pair[0]})
         return both.filter(_sized(least, most))
+
+
+def _is_allowed(validator: Any, choice: Any) -> bool:
+    try:
+        validator.check({"value": choice}, "a choice")
+    except SchemaMismatch:
+        return False
+    return True
 
 
 def _sized(least: int, most: Any) -> Callable[[Any], bool]:

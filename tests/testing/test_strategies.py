@@ -243,6 +243,11 @@ def test_every_kind_of_event_is_drawn() -> None:
     assert {type(event) for event in draw(events(["LabelSet"]), 20)} == {e.LabelSet}
     with pytest.raises(InvalidValue, match="the kinds are RunStarted"):
         events(["Nothing"])
+    for wrong in ("LabelSet", 5):
+        with pytest.raises(InvalidValue, match="pass a list of names"):
+            events(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match="events of no kind"):
+        events([])
 
 
 @settings(suppress_health_check=ANY_HEALTH)
@@ -256,13 +261,67 @@ def test_histories_fold_the_same_at_once_and_in_parts(history: list[e.Event], cu
 
 def test_histories_reach_every_kind_they_are_made_for() -> None:
     met = {type(event).__name__ for history in draw(histories(), 300, 2) for event in history}
-    assert met >= {
-        "VariableDeclared", "VariableUpdated", "VariableAssigned", "ValuePatched", "PredictionAppended",
-        "RewardsAttributed", "PredictionsArchived", "PredictionsClosed", "CandidateProposed", "CandidateAdded",
-        "CandidateChosen", "PopulationSelected", "EditedFromOutside", "TrackerLocked", "LabelSet", "MetricLogged",
-        "PredictionsCleared", "BestRemembered", "TrainabilityChanged", "RolloutFailed", "FieldRead",
-        "EffectStarted", "EffectCompleted", "EffectFailed",
+    assert met == set(e.KINDS)
+
+
+@settings(suppress_health_check=ANY_HEALTH)
+@given(history=histories(max_size=60))
+def test_what_begins_in_a_history_ends_in_the_opposite_order_or_not_at_all(history: list[e.Event]) -> None:
+    begun: list[type[e.Event]] = []
+    ends: dict[type[e.Event], type[e.Event]] = {
+        e.TrainEnded: e.TrainBegan, e.EpochEnded: e.EpochBegan, e.BatchEnded: e.BatchBegan,
     }  # fmt: skip
+    for event in history:
+        kind = type(event)
+        if kind in (e.TrainBegan, e.EpochBegan, e.BatchBegan):
+            begun.append(kind)
+            assert begun == [e.TrainBegan, e.EpochBegan, e.BatchBegan][: len(begun)]
+        elif kind in ends:
+            assert begun.pop() is ends[kind]
+        elif kind is e.StateRestored:
+            begun.clear()
+
+
+def test_histories_that_have_to_be_long_are_not_filled_with_one_kind() -> None:
+    counted = Counter(type(event).__name__ for history in draw(histories(25, 30), 60) for event in history)
+    assert counted.most_common(1)[0][1] < sum(counted.values()) / 5
+
+
+@pytest.mark.parametrize("sizes", [(5, 2), (-5, -2), (-1, 3)])
+def test_a_size_no_history_has_is_refused(sizes: tuple[int, int]) -> None:
+    with pytest.raises(InvalidValue, match="pass 0 <= min_size <= max_size"):
+        histories(*sizes)
+
+
+def test_fields_nobody_named_are_drawn_where_something_is_said_of_them() -> None:
+    known = {"type": "object", "properties": {"id": {"type": "integer"}}}
+    drawn = draw(json_values({**known, "additionalProperties": {"type": "string"}}), 200)
+    others = [{key: value for key, value in held.items() if key != "id"} for held in drawn]
+    assert any(others) and any("id" in held for held in drawn)
+    assert all(isinstance(value, str) for held in others for value in held.values())
+    assert all(
+        held.keys() <= {"id"} for held in draw(json_values({**known, "additionalProperties": False}), 50)
+    )
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "const": "a"},
+        {"type": "string", "enum": ["long", "longer"], "maxLength": 3},
+        {"const": 1, "enum": [2, 3]},
+        {"type": "object", "properties": {"a": {"type": "integer", "const": "a"}}, "required": ["a"]},
+    ],
+)
+def test_choices_none_of_which_is_allowed_are_no_schema_to_draw_from(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue, match="no value fits this schema"):
+        json_values(schema)
+
+
+def test_only_choices_that_are_allowed_are_drawn() -> None:
+    assert set(draw(json_values({"enum": ["a", 2, "abcd", None], "type": "string", "maxLength": 3}), 20)) == {
+        "a"
+    }
 
 
 @settings(suppress_health_check=ANY_HEALTH)
