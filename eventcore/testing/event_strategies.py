@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def events(kinds: Kinds = None) -> st.SearchStrategy[e.Event]:
     names = list(e.KINDS) if kinds is None else list(kinds)
     if not names:
         raise InvalidValue("cannot draw events of no kind: name some, or leave `kinds` out for all")
-    unknown = sorted(set(names) - set(e.KINDS))
+    unknown = [name for name in names if not isinstance(name, str) or name not in e.KINDS]  # pyright: ignore[reportUnnecessaryIsInstance]
     if unknown:
         raise InvalidValue(f"cannot draw events of kind {unknown[0]!r}: the kinds are {', '.join(e.KINDS)}")
     return st.one_of([_of_event(e.KINDS[name]) for name in names])
@@ -104,9 +104,9 @@ def histories(min_size: int = 1, max_size: int = 30) -> st.SearchStrategy[list[e
     Raises:
         InvalidValue: No history has such a size.
     """
-    if not 0 <= min_size <= max_size:
+    if not (type(min_size) is type(max_size) is int and 0 <= min_size <= max_size):
         raise InvalidValue(
-            f"cannot draw histories of {min_size} to {max_size} events: pass 0 <= min_size <= max_size"
+            f"cannot draw histories of {min_size!r} to {max_size!r} events: pass 0 <= min_size <= max_size, both ints"
         )
     return _histories(min_size, max_size)
 
@@ -125,7 +125,8 @@ class _History:
         self._events: list[e.Event] = []
         self._time = 1_700_000_000_000_000
         self._room = 0
-        self._training: list[tuple[int, ...]] = []  # what has begun: a training, an epoch, a batch
+        # What has begun, a training, an epoch, a batch: its numbers, and the seq of the event that says so.
+        self._training: list[tuple[tuple[int, ...], int]] = []
         self._counted = [0, 0]  # epochs of the training, batches of the epoch
 
     def events(self, least: int, most: int) -> list[e.Event]:
@@ -310,32 +311,35 @@ class _History:
         phase = self._draw(st.sampled_from(["training", "minibatch", "validation", "test"]))
         rewards = self._draw(st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=3))
         scored = [(f"{phase}:0/{place:016x}/0", reward) for place, reward in enumerate(rewards)]
-        self._add(e.RolloutsScored, None, phase, scored)
+        self._add(e.RolloutsScored, None, phase, scored, cause=self._around())
+
+    def _around(self) -> int:
+        """The seq of what has begun last and has not ended, 0 for none."""
+        return self._training[-1][1] if self._training else 0
 
     def begin(self) -> None:
         epochs, batches = self._counted
+        cause = self._around()
+        numbers: tuple[int, ...] = ()
         if not self._training:
             self._counted = [0, 0]
-            self._training.append(())
             self._add(e.TrainBegan, None, {"epochs": self._draw(st.integers(1, 3))})
         elif len(self._training) == 1:
-            self._counted = [epochs + 1, 0]
-            self._training.append((epochs,))
-            self._add(e.EpochBegan, None, epochs)
+            self._counted, numbers = [epochs + 1, 0], (epochs,)
+            self._add(e.EpochBegan, None, *numbers, cause=cause)
         else:
-            self._counted = [epochs, batches + 1]
-            self._training.append((*self._training[-1], batches))
-            self._add(e.BatchBegan, None, *self._training[-1], self._draw(st.integers(1, 8)))
+            self._counted, numbers = [epochs, batches + 1], (*self._training[-1][0], batches)
+            self._add(e.BatchBegan, None, *numbers, self._draw(st.integers(1, 8)), cause=cause)
+        self._training.append((numbers, len(self._events)))
 
     def end(self) -> None:
-        ended = self._training.pop()
-        logs = {"reward": self._draw(st.floats(0, 1))} if ended else {}
-        if len(ended) == 2:
-            self._add(e.BatchEnded, None, *ended, logs)
-        elif ended:
-            self._add(e.EpochEnded, None, *ended, logs)
-        else:
-            self._add(e.TrainEnded, None, self._draw(st.sampled_from(["done", "stopped", "failed"])))
+        ended, began = self._training.pop()
+        if not ended:
+            reason = self._draw(st.sampled_from(["done", "stopped", "failed"]))
+            self._add(e.TrainEnded, None, reason, cause=began)
+            return
+        logs = {"reward": self._draw(st.floats(0, 1))}
+        self._add(e.BatchEnded if len(ended) == 2 else e.EpochEnded, None, *ended, logs, cause=began)
 
     def may_begin(self) -> bool:
         return len(self._training) < 3
@@ -348,6 +352,8 @@ class _History:
         state = fold(State(), self._events[:back_to])
         self._training = []  # the process that was training is gone
         self._add(e.StateRestored, None, back_to, encode_state(state))
+        first = cast("e.RunStarted", self._events[0])
+        self._add(e.RunStarted, None, first.seed, {"resumed": True})
 
 
 Step = tuple[Callable[[_History], None], Callable[[_History], bool], int]
@@ -371,7 +377,7 @@ _STEPS: dict[str, Step] = {
     "score": (_History.score, _always, 1),
     "begin": (_History.begin, _History.may_begin, 1),
     "end": (_History.end, _History.may_end, 1),
-    "restore": (_History.restore, _always, 1),
+    "restore": (_History.restore, _always, 2),
     "outside": (_History.outside, _History.has_notes, 1),
     "update": (_History.update, _History.has_notes, 1),
     "patch": (_History.patch, _History.has_notes, 1),

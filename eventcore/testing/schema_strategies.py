@@ -80,8 +80,9 @@ def json_values(schema: Mapping[str, Any]) -> Values:
 
     Raises:
         InvalidValue: It is no schema, is malformed, uses a keyword that cannot be honoured, or allows no value at all
-            by its types, bounds and choices. That no text of an allowed length has the pattern is found when values
-            are drawn: hypothesis then says `Unsatisfiable`.
+            by its types, bounds and choices, or by a pattern whose shortest text is too long. What only values that
+            were drawn can tell, such as a pattern whose longest text is too short, or options of `oneOf` that always
+            fit together, ends where they are drawn: hypothesis then says `Unsatisfiable` or `FailedHealthCheck`.
     """
     if not isinstance(schema, Mapping):
         raise InvalidValue(
@@ -92,24 +93,7 @@ def json_values(schema: Mapping[str, Any]) -> Values:
         root.get("type") == "object"
         and not {"enum", "const", "anyOf", "oneOf", "allOf", "$ref"} & root.keys()
     ):
-        validator = validator_for(root)
-
-        # To a JSON schema 2.0 is an integer, so it may fit two options of which it must fit one.
-        as_whole = '"oneOf"' in json.dumps(root)
-
-        def fits(value: Any) -> bool:
-            try:
-                validator.check(value, "a drawn value")
-                if as_whole:
-                    validator.check(_whole(value), "a drawn value")
-            except SchemaMismatch:
-                return False
-            return True
-
-        drawn = _Translator(root).of(root, 0)
-        if drawn.is_empty:
-            raise InvalidValue(f"cannot draw values of {root!r}: no value fits this schema")
-        return drawn.filter(fits)
+        return _objects(root, root)
     # A validator is of objects only, so any other schema is judged inside one.
     wrapped = {
         "type": "object",
@@ -117,7 +101,29 @@ def json_values(schema: Mapping[str, Any]) -> Values:
         "required": ["value"],
     }
     wrapped |= {place: root[place] for place in _PLACES if place in root}
-    return json_values(wrapped).map(lambda held: held["value"])
+    return _objects(wrapped, root).map(lambda held: held["value"])
+
+
+def _objects(root: Schema, told: Schema) -> Values:
+    """Draw values of an object's schema; `told` is the one to name where there are none."""
+    validator = validator_for(root)
+
+    # To a JSON schema 2.0 is an integer, so it may fit two options of which it must fit one.
+    as_whole = '"oneOf"' in json.dumps(root)
+
+    def fits(value: Any) -> bool:
+        try:
+            validator.check(value, "a drawn value")
+            if as_whole:
+                validator.check(_whole(value), "a drawn value")
+        except SchemaMismatch:
+            return False
+        return True
+
+    drawn = _Translator(root).of(root, 0)
+    if drawn.is_empty:
+        raise InvalidValue(f"cannot draw values of {told!r}: no value fits this schema")
+    return drawn.filter(fits)
 
 
 def draw(strategy: st.SearchStrategy[Any], count: int, number: int = 0) -> list[Any]:

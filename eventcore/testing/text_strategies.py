@@ -37,6 +37,8 @@ def texts(parts: dict[str, Any]) -> Texts:
         return least <= len(found) and (most is None or len(found) <= most)
 
     if "pattern" in parts:
+        if most is not None and (_fewest(strict_pattern(str(parts["pattern"]))) or 0) > most:
+            return st.nothing()
         return of_pattern(str(parts["pattern"]), least, most).filter(fits)
     known = FORMATS.get(str(parts.get("format")))
     if known is not None:

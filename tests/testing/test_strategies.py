@@ -243,6 +243,9 @@ def test_every_kind_of_event_is_drawn() -> None:
     assert {type(event) for event in draw(events(["LabelSet"]), 20)} == {e.LabelSet}
     with pytest.raises(InvalidValue, match="the kinds are RunStarted"):
         events(["Nothing"])
+    for unknown in ([1, "x"], [["LabelSet"]]):
+        with pytest.raises(InvalidValue, match="the kinds are RunStarted"):
+            events(unknown)  # type: ignore[arg-type]
     for wrong in ("LabelSet", 5):
         with pytest.raises(InvalidValue, match="pass a list of names"):
             events(wrong)  # type: ignore[arg-type]
@@ -274,10 +277,11 @@ def test_what_begins_in_a_history_ends_in_the_opposite_order_or_not_at_all(histo
     for event in history:
         kind = type(event)
         if kind in (e.TrainBegan, e.EpochBegan, e.BatchBegan):
+            assert type(history[event.cause - 1]) is begun[-1] if begun else event.cause == 0
             begun.append(kind)
             assert begun == [e.TrainBegan, e.EpochBegan, e.BatchBegan][: len(begun)]
         elif kind in ends:
-            assert begun.pop() is ends[kind]
+            assert begun.pop() is ends[kind] is type(history[event.cause - 1])
         elif kind is e.StateRestored:
             begun.clear()
 
@@ -287,8 +291,32 @@ def test_histories_that_have_to_be_long_are_not_filled_with_one_kind() -> None:
     assert counted.most_common(1)[0][1] < sum(counted.values()) / 5
 
 
-@pytest.mark.parametrize("sizes", [(5, 2), (-5, -2), (-1, 3)])
-def test_a_size_no_history_has_is_refused(sizes: tuple[int, int]) -> None:
+def test_a_call_may_be_left_without_an_outcome_and_no_call_has_two() -> None:
+    left = 0
+    for history in draw(histories(), 200, 5):
+        asked = {seq for seq, event in enumerate(history, 1) if isinstance(event, e.EffectStarted)}
+        outcomes = [
+            event.cause
+            for event in history
+            if isinstance(event, (e.EffectCompleted, e.EffectFailed, e.EffectReused))
+        ]
+        assert len(set(outcomes)) == len(outcomes) and asked.issuperset(outcomes)
+        left += len(asked) - len(outcomes)
+    assert left
+
+
+@settings(suppress_health_check=ANY_HEALTH)
+@given(history=histories(min_size=20))
+def test_a_run_that_is_taken_back_is_as_it_was_and_is_opened_again(history: list[e.Event]) -> None:
+    for seq, event in enumerate(history, 1):
+        if isinstance(event, e.StateRestored):
+            assert fold(State(), history[:seq]).digest == fold(State(), history[: event.back_to]).digest
+            opened = history[seq]
+            assert isinstance(opened, e.RunStarted) and opened.facts["resumed"] is True
+
+
+@pytest.mark.parametrize("sizes", [(5, 2), (-5, -2), (-1, 3), (1.5, 3), ("a", 3), (None, 2)])
+def test_a_size_no_history_has_is_refused(sizes: tuple[Any, Any]) -> None:
     with pytest.raises(InvalidValue, match="pass 0 <= min_size <= max_size"):
         histories(*sizes)
 
@@ -307,6 +335,8 @@ def test_fields_nobody_named_are_drawn_where_something_is_said_of_them() -> None
 @pytest.mark.parametrize(
     "schema",
     [
+        {"type": "string", "pattern": "^a{5}$", "maxLength": 2},
+        held({"type": "string", "pattern": "^[a-z]+-[0-9]{3}$", "maxLength": 4}),
         {"type": "integer", "const": "a"},
         {"type": "string", "enum": ["long", "longer"], "maxLength": 3},
         {"const": 1, "enum": [2, 3]},
@@ -314,7 +344,9 @@ def test_fields_nobody_named_are_drawn_where_something_is_said_of_them() -> None
     ],
 )
 def test_choices_none_of_which_is_allowed_are_no_schema_to_draw_from(schema: dict[str, Any]) -> None:
-    with pytest.raises(InvalidValue, match="no value fits this schema"):
+    with pytest.raises(
+        InvalidValue, match=re.escape(f"cannot draw values of {schema!r}: no value fits this schema")
+    ):
         json_values(schema)
 
 
