@@ -52,11 +52,13 @@ class Compiler:
                 self._definitions[f"#/{place}/{name}"] = definition
         self._table: dict[str, Rule] = {}
         self._pending: list[tuple[str, str, Fields]] = []
+        self._choices: list[tuple[Choice, list[Rule]]] = []
         for name, definition in self._definitions.items():
             self._table[name] = self._compile(definition, name[1:])
         self.root = self._table["#"] = self._compile(schema, "")
         for name in self._table:
             self._check_ends(name)
+        self._narrow_choices()
         self._settle_defaults()
 
     def _compile(self, schema: Any, where: str) -> Rule:
@@ -100,7 +102,20 @@ class Compiler:
         )
         if "const" in schema:
             values = [value for value in values if _accepts(Choice([schema["const"]]), value)]
-        return Choice([value for value in values if all(_accepts(rule, value) for rule in parts)])
+        choice = Choice(values)
+        if parts:
+            self._choices.append((choice, parts))
+        return choice
+
+    def _narrow_choices(self) -> None:
+        """Leave the values that what stands beside them accepts, now that every definition is known."""
+        for _ in range(len(self._choices)):  # one may be judged by another
+            before = [len(choice.values) for choice, _ in self._choices]
+            for choice, parts in self._choices:
+                held = list(choice.values.values())
+                choice.hold([value for value in held if all(_accepts(rule, value) for rule in parts)])
+            if before == [len(choice.values) for choice, _ in self._choices]:
+                return
 
     def _typed(self, schema: dict[str, Any], where: str) -> list[Rule]:
         given = schema.get("type")

@@ -148,6 +148,10 @@ class Choice(Rule):
     __slots__ = ("name", "text", "values")
 
     def __init__(self, values: Sequence[Any]) -> None:
+        self.hold(values)
+
+    def hold(self, values: Sequence[Any]) -> None:
+        """Take these for the listed values."""
         self.values = {_identity(value): value for value in values}
         kinds = {type(value).__name__ for value in values if value is not None}
         self.name = kinds.pop() if len(kinds) == 1 else "mixed"

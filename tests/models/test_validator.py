@@ -380,3 +380,30 @@ def test_a_schema_may_refer_to_itself() -> None:
     assert validator.check({"next": {"next": None}}) == {"next": {"next": None}}
     with pytest.raises(SchemaMismatch):
         validator.check({"next": {"next": 1}})
+
+
+@pytest.mark.parametrize("order", [("Short", "Named"), ("Named", "Short")])
+def test_a_choice_is_narrowed_by_a_definition_wherever_that_stands(order: tuple[str, str]) -> None:
+    known = {
+        "Short": {"type": "string", "maxLength": 1},
+        "Named": {"enum": ["x", "yy"], "$ref": "#/$defs/Short"},
+    }
+    schema = {
+        "type": "object",
+        "properties": {"name": {"$ref": "#/$defs/Named"}},
+        "$defs": {name: known[name] for name in order},
+    }
+    validator = validator_for(schema)
+    validator.check({"name": "x"}, "it")
+    with pytest.raises(SchemaMismatch, match="'yy'; allowed: 'x'"):
+        validator.check({"name": "yy"}, "it")
+
+
+def test_a_choice_may_stand_beside_a_reference_to_the_whole_schema() -> None:
+    inner = {"const": {"next": None}, "anyOf": [{"$ref": "#"}, {"type": "null"}]}
+    optional = {"anyOf": [inner, {"type": "null"}]}
+    validator = validator_for({"type": "object", "properties": {"next": optional}})
+    for fine in ({}, {"next": None}, {"next": {"next": None}}):
+        validator.check(fine, "it")
+    with pytest.raises(SchemaMismatch):
+        validator.check({"next": {}}, "it")
