@@ -220,7 +220,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     def _claimed(self, row: RunRow | None, run: ModelRun, writer: str, off: int | None) -> None:
         assert not off, "a claim at a wrong epoch was accepted"
-        assert row is not None
+        assert row is not None, f"a claim of {run} by {writer!r} gave no row"
         run.epoch += bool(writer)
         run.writer = writer
         agree(f"what a claim of {run} gave", (row.epoch, row.writer, row.head), (run.epoch, writer, run.head))

@@ -1,7 +1,9 @@
-"""What cannot be checked as a backend is said once, before any check runs."""
+"""What cannot be checked as a backend is said once, before any check runs; what a failing history says."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import pytest
 
 from eventcore.backends.memory import MemoryBackend
 from eventcore.errors import InvalidValue
+from eventcore.history.backend import Block, RunRow
+from eventcore.testing import backend_checks
 from eventcore.testing.backend_checks import check_backend
 from eventcore.testing.backend_model import agree
+from eventcore.testing.checks import ChecksFailed
 
 ONE = ["a_new_run_is_empty_and_held_by_its_creator"]
 
@@ -65,3 +70,40 @@ def test_what_differs_from_the_model_is_said(store: Any, model: Any, said: str) 
     agree("the head", model, model)
     with pytest.raises(AssertionError, match=said):
         agree("the head", store, model)
+
+
+class WithoutTheLast(MemoryBackend):
+    """A range that ends in the newest block is read without it."""
+
+    def blocks(self, run: int, first: int, last: int) -> Iterator[Block]:
+        found = list(super().blocks(run, first, last))
+        return iter(found[:-1] if len(found) > 1 else found)
+
+
+class ClaimsInSilence(MemoryBackend):
+    """A claim returns nothing."""
+
+    def claim(self, run: int, writer: str, expected_epoch: int | None = None) -> RunRow:
+        super().claim(run, writer, expected_epoch)
+        return None  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (WithoutTheLast, r"what is read of run \d+ '.' from -?\d+ to \d+, item .*: the store says 'missing'"),
+        (ClaimsInSilence, r"a claim of run \d+ '.' by '\w*' gave no row"),
+    ],
+    ids=["a block is missing", "no row"],
+)
+def test_a_failing_history_says_what_differs_and_how_much_was_done(
+    wrong: type[MemoryBackend], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backend_checks, "SHORTENING", 2)
+    with pytest.raises(ChecksFailed) as failed:
+        check_backend(wrong, only=["random_histories"])
+    [outcome] = failed.value.report.outcomes
+    assert outcome.status == "failed" and outcome.exercised > 30
+    assert re.match(said, outcome.message), outcome.message
+    assert "state.take(" in outcome.message
