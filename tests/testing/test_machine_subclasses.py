@@ -98,7 +98,9 @@ def test_a_machine_without_a_subject_says_what_to_write(subject: Any) -> None:
 
 def test_a_lambda_and_inputs_that_were_made_stand_in_the_program() -> None:
     machine = machine_of(lambda: Greeter(), [Name(name="Ada", words=[])])
-    machine().begin()
+    state = machine()
+    state.begin()
+    state.teardown()
     program = machine.case().split("\n\n")[0]
     assert "factory = found_at(" in program and "inputs = examples_from(" in program
     done = run_as_a_script(

@@ -190,7 +190,9 @@ def test_what_cannot_be_imported_is_named_in_the_program(
         return f"memory:{place}"
 
     machine = machine_of_backend(local)
-    machine().begin()
+    state = machine()
+    state.begin()
+    state.teardown()
     assert "# define url_factory here: " in machine.case()
 
 

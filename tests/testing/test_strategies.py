@@ -287,8 +287,10 @@ def test_what_begins_in_a_history_ends_in_the_opposite_order_or_not_at_all(histo
 
 
 def test_histories_that_have_to_be_long_are_not_filled_with_one_kind() -> None:
+    # A label is always possible: of histories that were filled up with labels, they were two in five events.
     counted = Counter(type(event).__name__ for history in draw(histories(25, 30), 60) for event in history)
-    assert counted.most_common(1)[0][1] < sum(counted.values()) / 5
+    assert counted["LabelSet"] < sum(counted.values()) / 5
+    assert len(counted) > 20
 
 
 def test_a_call_may_be_left_without_an_outcome_and_no_call_has_two() -> None:
