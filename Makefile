@@ -26,10 +26,10 @@ demo: $(VENV)/.core ## run the tour: events, time travel, a fork, save and load
 	@$(BIN)/python -m eventcore demo
 
 test: $(VENV)/.dev ## run every test but the campaigns
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not campaign" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not campaign" $(TESTS)
 
 test-fast: $(VENV)/.dev ## run the tests that take less than a second each
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not campaign" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not campaign" $(TESTS)
 
 campaigns: $(VENV)/.dev ## kill, cut and mutate by the hundred: the short versions of the targets below
 	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m campaign $(TESTS)

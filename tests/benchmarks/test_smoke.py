@@ -54,7 +54,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_every_promised_figure_is_a_row_with_a_sane_value(printed: str) -> None:
     rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")]
     for piece, (low, high) in ROWS.items():
@@ -65,7 +65,7 @@ def test_every_promised_figure_is_a_row_with_a_sane_value(printed: str) -> None:
         assert re.match(r"[≥≤] ", row[4]), row
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_quick_run_judges_nothing(printed: str) -> None:
     assert "missed" not in printed
     assert "not judged" in printed

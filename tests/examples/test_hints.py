@@ -114,7 +114,7 @@ with ec.open("hints.lmdb") as store, store.run("hints", seed=7) as run:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_server_that_fails_in_every_way_does_not_end_the_training(tmp_path: Path) -> None:
     wrong = say("I'd rather not answer in JSON.")
     troubles = [

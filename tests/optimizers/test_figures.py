@@ -21,7 +21,7 @@ def test_a_pair_that_was_right_together_is_what_a_training_ends_with() -> None:
     assert met == [1.0] * len(met)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_best_of_sixteen_is_chosen_in_spite_of_noisy_small_samples() -> None:
     chosen = spaces.noisy_ends(20)
     assert chosen.count(spaces.BEST) >= 18, chosen

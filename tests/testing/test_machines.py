@@ -33,7 +33,8 @@ def test_sound_modules_survive_many_steps() -> None:
     assert run_module_machine(Greeter, Name, examples=8) > 80
 
 
-@pytest.mark.parametrize("faulty", [LosesCounts, pytest.param(WritesTheRawValue, marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("faulty", [LosesCounts, WritesTheRawValue])
 def test_a_failing_history_is_short_and_its_log_opens(
     faulty: type[Greeter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

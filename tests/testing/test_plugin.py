@@ -70,7 +70,7 @@ def test_modules(check):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_ids_name_the_subject_where_there_are_several_and_a_debugger_has_them_in_its_process(
     tmp_path: Path,
 ) -> None:
@@ -205,7 +205,7 @@ def test_a_test_that_fails_keeps_what_it_recorded(folder: Path) -> None:
     assert billed(folder) == ["plain"]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_tests_in_parallel_processes_record_and_play_their_own(folder: Path) -> None:
     pytest.importorskip("xdist")
     assert "6 passed" in run_pytest(folder, "-n", "2", "--eventcore-record=once")
