@@ -10,6 +10,9 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
+# The tests start processes by the hundred; without this each of them would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV ?= .venv
 WORKERS ?= 2
 TESTS ?=
@@ -31,7 +34,7 @@ test: $(VENV)/.dev ## run every test but the campaigns
 test-fast: $(VENV)/.dev ## run the tests that take less than a second each
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not campaign" $(TESTS)
 
-campaigns: $(VENV)/.dev ## kill, cut and mutate by the hundred: the short versions of the targets below
+campaigns: $(VENV)/.dev ## the longest tests: kills, power cuts, recordings and mutants by the hundred
 	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m campaign $(TESTS)
 
 lint: $(VENV)/.dev ## check style and formatting

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 from collections import Counter
 
 import pytest
@@ -44,13 +43,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
-_set_aside = [0]
-"""How many modules were imported when objects were set aside last."""
-
-MANY = 200
-"""Modules; a library of so many has objects by the hundred thousand."""
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _no_run_of_another_module_is_current() -> None:
     """A run that tests before left current for the process, closed perhaps, is nothing a test begins with."""
@@ -58,9 +50,7 @@ def _no_run_of_another_module_is_current() -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _large_libraries_are_not_collected_again() -> None:
-    """Set the objects of large libraries aside: `gc.collect()`, which finds dropped programs, is then quick."""
-    if len(sys.modules) - _set_aside[0] > MANY:
-        gc.collect()
-        gc.freeze()
-        _set_aside[0] = len(sys.modules)
+def _what_was_there_before_is_not_collected_again() -> None:
+    """Set all objects aside: `gc.collect()`, which finds dropped programs, then looks at a module's own alone."""
+    gc.collect()
+    gc.freeze()

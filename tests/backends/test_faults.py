@@ -21,6 +21,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, 0], ids=["EIO", "ENOSPC", "short"])
 @pytest.mark.parametrize("scheme", ["lmdb", "sqlite"])
 def test_nothing_acknowledged_is_lost_whichever_call_fails(

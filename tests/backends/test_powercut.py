@@ -33,6 +33,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("backend", ["lmdb", "sqlite"])
 def test_nothing_acknowledged_is_lost_by_a_power_cut(recorder: Path, backend: str) -> None:
     told: list[str] = []
@@ -47,6 +48,7 @@ def test_nothing_acknowledged_is_lost_by_a_power_cut(recorder: Path, backend: st
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("backend", "spoilt", "at_least"),
     [

@@ -14,6 +14,7 @@ CAMPAIGN = Path(__file__).with_name("campaign.py")
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("backend", ["lmdb", "sqlite"])
 def test_after_sigkill_every_acknowledged_event_is_there_without_gap_or_duplicate(backend: str) -> None:
     seed = "1" if os.environ.get("CI") else str(os.getpid())

@@ -101,6 +101,7 @@ def test_every_command_the_tour_prints_works_when_pasted(folder: Path, text: str
         assert done.stdout and not done.stderr, command
 
 
+@pytest.mark.campaign
 def test_the_tour_runs_again_in_the_same_store(folder: Path, text: str) -> None:
     assert text
     done = tour(folder, "--json")
@@ -111,6 +112,7 @@ def test_the_tour_runs_again_in_the_same_store(folder: Path, text: str) -> None:
     assert any(shlex.split(command)[-2:] == ["runs", "eventcore-demo.lmdb"] for command in made["commands"])
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("url", ["sqlite:tour.sqlite", "a folder/tour.lmdb"])
 def test_the_tour_takes_another_store(tmp_path: Path, url: str) -> None:
     done = tour(tmp_path, "--store", url)

@@ -86,6 +86,7 @@ def child(code: str, cwd: Path, server: ModelServer) -> subprocess.CompletedProc
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_it_runs_from_the_command_line_on_the_model_that_is_named(tmp_path: Path) -> None:
     with ModelServer(over_http) as server:
         done = child(

@@ -55,7 +55,7 @@ def test_without_examples_it_goes_by_the_names_of_the_labels() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.campaign) for n in (1, 2))])
 def test_training_lifts_the_accuracy_on_texts_it_never_saw(seed: int) -> None:
     learned, _ = trained(seed)
     assert learned.before == pytest.approx(0.35)
@@ -77,6 +77,7 @@ def test_the_winners_examples_are_answers_of_the_rollouts_they_are_traced_to() -
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_it_runs_from_the_command_line_the_same_way_every_time(tmp_path: Path) -> None:
     texts: list[str] = []
     for hash_seed in ("1", "2"):

@@ -166,6 +166,7 @@ def test_a_task_that_waits_is_told_when_the_commit_fails(monkeypatch: pytest.Mon
     asyncio.run(work())
 
 
+@pytest.mark.campaign
 def test_threads_that_write_fork_look_back_and_flush_at_once_neither_wait_for_ever_nor_disagree(
     url: str,
 ) -> None:

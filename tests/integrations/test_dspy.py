@@ -319,6 +319,7 @@ def toy(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("optimizer", ["bootstrap", "search", "copro"])
 def test_killed_it_ends_as_if_left_alone_whatever_the_hash_seed(tmp_path: Path, optimizer: str) -> None:
     alone, whole = toy(tmp_path, "alone", optimizer, hash_seed=1)

@@ -322,6 +322,7 @@ def test_a_proposer_of_ones_own_is_an_effect(place: GepaPlace, owner: str) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_models_given_by_their_names_are_called_at_once_with_tokens_and_cost(
     place: GepaPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,6 +397,7 @@ CASES: tuple[tuple[str, ...], ...] = (
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_stopped_or_killed_it_ends_as_if_left_alone_whatever_the_hash_seed() -> None:
     said: list[str] = []
     figures = campaign.campaign(said.append, CASES, 90)

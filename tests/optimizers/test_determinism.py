@@ -22,6 +22,7 @@ def ended(optimizer: str, hash_seed: int) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("optimizer", ["few-shot", "evolutionary", "omega"])
 def test_five_runs_of_one_seed_end_in_one_state_whatever_the_latencies(optimizer: str) -> None:
     ends = {ended(optimizer, hash_seed) for hash_seed in (0, 1, 2, 3, 4)}

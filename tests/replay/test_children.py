@@ -92,7 +92,10 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("children", CHILDREN)
+@pytest.mark.parametrize(
+    "children",
+    [pytest.param(kind, marks=[] if kind == "spawn" else [pytest.mark.campaign]) for kind in CHILDREN],
+)
 def test_a_script_with_child_processes_is_replayed_forked_and_resumed(folder: Folder, children: str) -> None:
     folder.write(CHILDREN[children])
     folder.run(sys.executable, "train.py")
@@ -127,6 +130,7 @@ def test_connections_of_child_processes_are_refused_and_counted_in_a_replay(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_launchers_of_any_kind_come_to_the_run(folder: Folder) -> None:
     folder.write("pass")
     folder.run(sys.executable, "train.py")

@@ -116,6 +116,7 @@ def replayed(folder: Path) -> Any:
         return store["r"].replay([sys.executable, str(folder / "script.py")])
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_ctrl_c_in_any_script_leaves_a_run_that_ends_like_one_left_alone(tmp_path: Path, kind: str) -> None:
     whole = tmp_path / "whole"

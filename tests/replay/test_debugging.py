@@ -65,6 +65,7 @@ def test_a_breakpoint_set_there_is_come_to_also_in_another_function(script: Scri
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_every_seq_stops_at_the_first_line_that_comes_to_it_or_behind_it(script: Script) -> None:
     kinds = ("EffectStarted", "EffectCompleted", "SourceSeen", "FieldRead", "VariableUpdated", "RunStarted")
     with script.opened() as store:

@@ -128,8 +128,8 @@ def examine(folder: Path, what: str, *, code: int) -> Any:
 @pytest.mark.parametrize(
     ("source", "what"),
     [
-        # Two of each kind at once; all of them when there is time.
-        pytest.param(source, what, marks=[] if number < 2 else [pytest.mark.campaign])
+        # One of each kind at once; all of them when there is time.
+        pytest.param(source, what, marks=[pytest.mark.campaign] if number else [])
         for source, lines in TAKEN.items()
         for number, what in enumerate(lines)
     ],
@@ -146,7 +146,10 @@ def line_of(what: str) -> int:
     return SCRIPT.replace("WHAT", what).split("\n").index(what) + 1
 
 
-@pytest.mark.parametrize("started", STARTED)
+@pytest.mark.parametrize(
+    "started",
+    [pytest.param(how, marks=[pytest.mark.campaign] if number else []) for number, how in enumerate(STARTED)],
+)
 def test_the_order_of_threads_is_named_with_the_users_line(tmp_path: Path, started: str) -> None:
     what = THREADS.replace("STARTED", started)
     cause = examine(tmp_path, what, code=1)["causes"][0]

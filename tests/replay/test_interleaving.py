@@ -39,9 +39,12 @@ def compare(
         assert again == {**recorded, "calls": 0, "replayed": True}, number
 
 
+@pytest.mark.parametrize("recordings", [3, pytest.param(RECORDINGS, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_program_run_again_does_the_same_without_a_call(pattern: str, tmp_path: Path, url: str) -> None:
-    compare(tmp_path, lambda store, name: run_pattern(store, name, pattern, url))
+def test_a_program_run_again_does_the_same_without_a_call(
+    pattern: str, recordings: int, tmp_path: Path, url: str
+) -> None:
+    compare(tmp_path, lambda store, name: run_pattern(store, name, pattern, url), recordings)
 
 
 @pytest.mark.slow
@@ -63,6 +66,7 @@ def test_a_fresh_process_with_other_hashes_does_the_same(pattern: str, tmp_path:
         assert json.loads(done.stdout) == {**recorded, "calls": 0, "replayed": True}
 
 
+@pytest.mark.campaign
 def test_two_runs_in_one_loop_do_not_meet(tmp_path: Path) -> None:
     async def one(store: ec.Store, name: str, pattern: str) -> dict[str, Any]:
         with store.run(name, seed=3, resume=True) as run:
@@ -105,6 +109,7 @@ async def ticking(turns: list[int]) -> None:
         await asyncio.sleep(0.001)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("process_wide", [False, True])
 def test_a_hosts_own_busy_tasks_hold_nobody_up(tmp_path: Path, process_wide: bool) -> None:
     def beside(store: ec.Store, name: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def printed(said: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "start",
     [
@@ -281,6 +282,7 @@ README = re.search(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_readme_shows_what_a_changed_script_prints_and_types_just_that(folder: Folder) -> None:
     assert README is not None
     program = re.findall(r"```python\n(.*?)```", README[1], re.DOTALL)[0]

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.structure.source import ROOT
 
 
@@ -24,6 +26,7 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.campaign
 def test_a_python_that_exists_but_does_not_work_is_passed_over(tmp_path: Path) -> None:
     shim = script(tmp_path / "shim", "echo 'version not selected' >&2; exit 127")
     done = make(tmp_path, f"PYTHON={shim} {sys.executable}")

@@ -67,6 +67,7 @@ def failure_of(machine: Any) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("machine", [Pushed, PushedJournal])
 def test_a_rule_of_ones_own_is_in_the_program(machine: Any) -> None:
     said = failure_of(machine)
@@ -78,6 +79,7 @@ def test_a_rule_of_ones_own_is_in_the_program(machine: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_an_invariant_of_ones_own_holds_in_the_program_too() -> None:
     program = program_of(failure_of(SaysLittle))
     assert "AssertionError: it was called" in run_as_a_script(program).stderr

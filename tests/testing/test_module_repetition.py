@@ -74,13 +74,13 @@ class ForecastForOthers(Forecast):
 PLACES = [Text(text=name) for name in ("Rome", "Oslo", "Lima", "Cork", "Bonn", "Nice")]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.campaign) for n in range(2, 8))])
 def test_what_an_effect_seldom_tells_is_no_fault_of_calls_made_at_once(seed: int) -> None:
     DICE.seed(seed)
     assert check_module(Forecast, PLACES, only=CONCURRENCY).ok
 
 
-@pytest.mark.parametrize("seed", [0, 2, 3])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.campaign) for n in (2, 3))])
 def test_an_answer_to_somebody_else_is_found_beside_what_an_effect_seldom_tells(seed: int) -> None:
     DICE.seed(seed)
     with pytest.raises(ChecksFailed, match="called at once with others"):

@@ -41,6 +41,7 @@ def run_pytest(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_plugin_gives_fixtures_profiles_and_one_id_for_each_check(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     said = run_pytest(tmp_path, "-v", "--hypothesis-profile=eventcore-ci", "test_it.py")
@@ -99,6 +100,7 @@ def test_broken(check):
 """
 
 
+@pytest.mark.campaign
 def test_a_failed_check_says_once_what_is_wrong_and_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(RAISES)
     said = run_pytest(tmp_path, "-k", "locks_after_first_call", "--tb=short")
@@ -177,6 +179,7 @@ def test_each_test_has_a_cassette_of_its_own_and_calls_once(folder: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_what_becomes_of_calls_is_an_option_that_is_checked(folder: Path) -> None:
     said = run_pytest(folder, "--eventcore-record=none", "-k", "test_plain")
     assert "1 failed" in said and "CallNotRecorded: cannot answer a call of ask" in said

@@ -42,6 +42,7 @@ def exact_of(answer: Answer) -> Any:
     return ec.ExactMatch
 
 
+@pytest.mark.campaign
 def test_a_reward_function_is_accepted_as_it_is_and_from_a_lambda() -> None:
     report = check_reward(share, Answer)
     assert {outcome.status for outcome in report.outcomes} == {"passed"}

@@ -91,6 +91,7 @@ def test_classes_of_other_libraries_are_drawn_as_json_with_their_schema(value: A
     assert msgspec.convert(value.get_json(), Record).count >= 1
 
 
+@pytest.mark.campaign
 @settings(suppress_health_check=ANY_HEALTH, max_examples=150)
 @given(model=schemas.models(), number=st.integers(0, 1000))
 def test_values_drawn_of_any_schema_fit_by_an_independent_reading(model: dict[str, Any], number: int) -> None:
@@ -237,6 +238,7 @@ def test_events_of_every_kind_survive_the_codec(event: e.Event) -> None:
     assert codec.decode_block(codec.encode_block(1, 1, 1, [event])) == [event]
 
 
+@pytest.mark.campaign
 def test_every_kind_of_event_is_drawn() -> None:
     drawn = draw(events(), 1500, 3)
     assert {type(event).__name__ for event in drawn} == set(e.KINDS)

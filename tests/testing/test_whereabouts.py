@@ -134,6 +134,7 @@ def work(factory):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_script_that_checks_outside_its_guard_does_not_check_for_ever(tmp_path: Path) -> None:
     (tmp_path / "started.py").write_text(
         f'{CHECKING}\nwork(Echo)\nif __name__ == "__main__":\n    print("done")\n'
@@ -147,6 +148,7 @@ def test_a_script_that_checks_outside_its_guard_does_not_check_for_ever(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_program_of_the_started_script_is_the_same_where_that_is_run_again(tmp_path: Path) -> None:
     program = """
 class Echoes(ec.Program):
@@ -165,6 +167,7 @@ class Echoes(ec.Program):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_what_a_lambda_uses_and_only_the_started_script_has_is_named(tmp_path: Path) -> None:
     (tmp_path / "started.py").write_text(
         f'{CHECKING}\nif __name__ == "__main__":\n    model = 3\n    work(lambda: Echo(model))\n'
