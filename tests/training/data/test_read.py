@@ -433,7 +433,12 @@ def test_a_data_set_of_several_splits_is_refused_with_their_names() -> None:
         ("t.csv", b'text\n"a\n', InvalidValue, "line 2: unexpected end of data"),
         ("t.csv", b"text\n\xff\n", InvalidValue, "as utf-8-sig: invalid start byte"),
         ("t.csv.gz", b"text\na\n", InvalidValue, "it was cut short, or is no gzip file"),
-        ("t.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 99, mtime=0)[:-9], InvalidValue, "it was cut short"),
+        (
+            "t.jsonl.gz",
+            gzip.compress(b'{"text": "a"}\n' * 99, mtime=0)[:-9],
+            InvalidValue,
+            "it was cut short",
+        ),
         ("t.json.gz", gzip.compress(b"x" * 99, mtime=0)[:12] + b"\xff" * 9, InvalidValue, "it was cut short"),
         ("t.jsonl", b"", InvalidValue, "it has no rows"),
         ("t.jsonl", b'{"text": "a"}\n\n{"text": \n', InvalidValue, "row 2 (line 3): "),
