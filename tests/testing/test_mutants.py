@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.mutants.score import KINDS, WANTED, runner, score
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_nearly_all_mutants_are_caught_by_the_check_that_should(kind: str) -> None:
+    faulthandler.cancel_dump_traceback_later()  # it takes minutes, and does not hang
     verdicts = score([kind])
     missed = [verdict.mutant.name for verdict in verdicts if not verdict.caught]
     assert len(verdicts) >= 15
