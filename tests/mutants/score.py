@@ -141,6 +141,13 @@ def refused(
     return wrong
 
 
+def names(kinds: Sequence[str]) -> list[str]:
+    """What all mutants and sound things of some kinds are called."""
+    found = [runner(kind)[0] for kind in kinds]
+    mutants = [mutant.name for kind in found for mutant in kind.mutants]
+    return mutants + [factory.__name__ for kind in found for factory in kind.sound]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print every verdict and the score."""
     parser = argparse.ArgumentParser(description="The mutation score of the checks.")
@@ -152,6 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     kinds = options.kind or KINDS
+    unknown = [name for name in options.only if name not in names(kinds)]
+    if unknown:
+        parser.error(f"nothing is called {', '.join(unknown)}; there are {', '.join(names(kinds))}")
     verdicts = score(kinds, True, options.whole, options.only)
     wrong = refused(kinds, options.rounds, True, options.only, options.first_seed)
     caught = sum(verdict.caught for verdict in verdicts)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eventcore.testing.checks import Report
-from tests.mutants.score import KINDS, WANTED, runner, score
+from tests.mutants.score import KINDS, WANTED, main, runner, score
 
 
 @pytest.mark.campaign
@@ -42,3 +42,10 @@ def test_there_are_at_least_sixty_mutants_each_saying_what_is_wrong_with_it() ->
     assert len(mutants) >= 60
     assert len({(mutant.name, mutant.factory.__module__) for mutant in mutants}) == len(mutants)
     assert all(mutant.why.endswith(".") and mutant.caught_by for mutant in mutants)
+
+
+def test_a_name_nothing_has_is_refused_by_the_score(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--kind", "rewards", "--only", "Overlapp"])
+    assert left.value.code == 2
+    assert "nothing is called Overlapp; there are " in capsys.readouterr().err
