@@ -11,13 +11,15 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from eventcore.errors import InvalidValue, ModelFailed
 from eventcore.language_models.language_model import LanguageModel
 from eventcore.language_models.response import Response
 from eventcore.models.conversion import is_data_model
+from eventcore.saving.registry import registered_name
 from eventcore.testing.made_up import made_up
+from eventcore.testing.script_functions import function_named, remembered
 
 JsonDict = dict[str, Any]
 Answers = Sequence[Any] | Mapping[str, Any] | Callable[..., Any] | None
@@ -75,6 +77,8 @@ class FakeLanguageModel(LanguageModel):
         self._latency = delays
         self._failures = failing
         self._scripted = 0
+        given = {"answers": script, "latency": delays, "failures": failing}
+        self._names = {key: name for key, item in given.items() if (name := remembered(item))}
 
     @property
     def model(self) -> str:
@@ -127,8 +131,8 @@ class FakeLanguageModel(LanguageModel):
         return made_up(messages, schema)
 
     def get_config(self) -> JsonDict:
-        """Return the constructor's arguments; a function among them has to be registered to be saved."""
-        return {
+        """Return the constructor's arguments, and in `functions` those that only this process can find, by name."""
+        given: JsonDict = {
             "answers": self._script,
             "latency": self._latency,
             "failures": self._failures if callable(self._failures) else sorted(self._failures),
@@ -136,6 +140,22 @@ class FakeLanguageModel(LanguageModel):
             "name": self.name,
             "description": self.description,
         }
+        functions = {key: name for key, name in self._names.items() if registered_name(given[key]) is None}
+        if not functions:
+            return given
+        return {key: item for key, item in given.items() if key not in functions} | {"functions": functions}
+
+    @classmethod
+    def from_config(cls, config: JsonDict) -> Self:
+        """Make the model of its config.
+
+        Raises:
+            UnknownClass: It answered by a function that was not registered, and that no fake of this process was given.
+        """
+        functions: dict[str, str] = config.get("functions") or {}
+        given: JsonDict = {key: item for key, item in config.items() if key != "functions"}
+        given.update({key: function_named(name) for key, name in functions.items()})
+        return cls(**given)
 
 
 def _answer_by_key(script: Mapping[str, Any], content: Any) -> Any:

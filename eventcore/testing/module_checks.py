@@ -117,6 +117,10 @@ def locks_after_first_call(subject: Module, tally: Tally) -> None:
         )
 
 
+_TELLING = frozenset(BOOKKEEPING) - {"examples", "predictions", "candidates", "history"}
+"""The bookkeeping fields whose names mean nothing else: a memory of a conversation has a history, too."""
+
+
 def trainable_iff_trainable(subject: Module, tally: Tally) -> None:
     """Hold every variable against its schema, freeze the module and thaw it again."""
     with subject.bench(built=True) as bench:
@@ -125,12 +129,11 @@ def trainable_iff_trainable(subject: Module, tally: Tally) -> None:
         if not variables:
             raise DoesNotApply("the module has no variables")
         for variable in variables:
-            schema = set(variable.get_schema()["properties"])
-            some, every = schema & set(BOOKKEEPING), schema >= set(BOOKKEEPING)
+            some = set(variable.get_schema()["properties"]) & set(BOOKKEEPING)
             tally.require(
-                not some or every,
+                not (variable.requested and some & _TELLING) or some == set(BOOKKEEPING),
                 f"the data model of {variable.path!r} has the bookkeeping fields {sorted(some)} but not all nine: "
-                "derive it from `Trainable`, else it is silently not trained",
+                "derive it from `Trainable`, else it is silently not trained; or pass trainable=False",
             )
             tally.require(
                 not variable.trainable or (variable.eligible and variable.requested),

@@ -20,7 +20,7 @@ from eventcore.testing.checks import Check, CheckFailed, DoesNotApply, Tally
 from eventcore.testing.elsewhere import elsewhen, tell_back, told_elsewhere
 from eventcore.testing.module_elsewhere import subject_of, subject_told
 from eventcore.testing.module_inputs import changed_part, shown
-from eventcore.testing.module_replay import Told, recorded_use, told_of, used_again
+from eventcore.testing.module_replay import Told, call_of, recorded_use, told_of, used_again
 from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json
 from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.whereabouts import why_not
@@ -29,10 +29,10 @@ WORLDS = 8
 """In how many worlds calls are repeated to see what changes by itself; a coin is taken for steady once in 256 times."""
 
 
-def told_by(subject: ModuleSubject) -> Told:
-    """Use a fresh instance and tell what it answered, what it recorded, and what its variables hold."""
+def told_by(subject: ModuleSubject, first: Told | None = None) -> Told:
+    """Use a fresh instance, as the first was used, and tell what it answered and what its variables hold."""
     with subject.bench() as bench:
-        return told_of(bench, subject)
+        return told_of(bench, subject, first["drawn"] if first else None)
 
 
 def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
@@ -47,9 +47,8 @@ def no_unrecorded_nondeterminism(subject: ModuleSubject, tally: Tally) -> None:
                 subject, source, first, "replayed at another time and with other random numbers", tally
             )
             if not first["effects"]:
-                _compare(
-                    subject, first, told_by(subject), "at another time and with other random numbers", tally
-                )
+                again = told_by(subject, first)
+                _compare(subject, first, again, "at another time and with other random numbers", tally)
         given = subject_told(subject)
         if given is None:
             tally.note(f"other hash seeds were not tried: {why_not(subject.factory)}")
@@ -77,7 +76,7 @@ def _lines(taken: dict[str, list[str]]) -> str:
 def _compare(subject: ModuleSubject, one: Told, other: Told, when: str, tally: Tally) -> None:
     for place, (mine, theirs) in enumerate(zip(one["answers"], other["answers"], strict=True)):
         tally.require(
-            mine == theirs, f"{_call(subject, place)} is answered {shown(mine)}, and {when} {shown(theirs)}"
+            mine == theirs, f"{call_of(subject, place)} is answered {shown(mine)}, and {when} {shown(theirs)}"
         )
     tally.require(
         one["values"] == other["values"],
@@ -97,7 +96,7 @@ def tell(given: dict[str, Any]) -> None:
             used_again(subject, source, given["first"], f"replayed in a process with hash seed {seed}", tally)
         except CheckFailed as error:
             wrong.append(str(error))
-    fresh = {} if wrong or any(source.events(kind="EffectStarted")) else told_by(subject)
+    fresh = {} if wrong or any(source.events(kind="EffectStarted")) else told_by(subject, given["first"])
     tell_back({**fresh, "wrong": wrong, "taken": entered.taken})
 
 
@@ -129,12 +128,6 @@ def concurrency_safe(subject: ModuleSubject, tally: Tally) -> None:
             f"concurrent calls (order {order}) left {found[2].total()} records, the same calls in turn "
             f"{forwards[2].total()}: {_other_records(forwards[2], found[2])}",
         )
-
-
-def _call(subject: ModuleSubject, place: int) -> str:
-    """One of the calls that are told of: each example in turn, then all at once."""
-    count = len(subject.examples())
-    return f"{subject.shown(place % count)}{', called at once with others,' if place >= count else ''}"
 
 
 def _other_records(wanted: Counter[str], found: Counter[str]) -> str:

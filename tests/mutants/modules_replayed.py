@@ -12,7 +12,7 @@ import uuid
 from typing import Any, ClassVar
 
 import eventcore as ec
-from tests.mutants.sound_modules import Greeter, Greeting, Name, good, mutant
+from tests.mutants.sound_modules import Greeter, Greeting, Name, Voting, good, mutant
 
 AGAIN = "equal_state_from_replay"
 ELSEWHERE = "no_unrecorded_nondeterminism"
@@ -220,3 +220,12 @@ class TimesItself(Greeter):
         thread.join()
         self.stats.get("seen").append(f"{ec.now():%M} {found[0]}")
         return super().words(inputs)
+
+
+@mutant(ELSEWHERE)
+class VotesBySet(Voting):
+    """Of what was said equally often, takes the first of a set: as long as all say the same nobody sees it."""
+
+    def chosen(self, answers: list[str]) -> str:
+        """One of them."""
+        return max(set(answers), key=answers.count)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import eventcore as ec
+from eventcore.saving import deserialize_object, serialize_object
 from eventcore.testing.fake_model import FakeLanguageModel
 from tests.mutants.registry import Kind
 
@@ -185,6 +186,74 @@ def branch() -> Any:
         language_model=FakeLanguageModel(name="fake"),
         name="branch",
     )
+
+
+@good
+class Voting(ec.Module):
+    """Asks several models, and says what most of them do; of as many, the first in the alphabet."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+        model = FakeLanguageModel(lambda said: {"greeting": str(sum(map(ord, str(said))) % 5)}, name="fake")
+        self.voters = [
+            ec.Generator(data_model=Greeting, language_model=model, name=f"voter_{place}")
+            for place in range(3)
+        ]
+
+    async def call(self, inputs: Name, training: bool = False) -> Any:
+        """Ask all of them at once."""
+        if inputs is None:
+            return None
+        asked = [voter(inputs, training=training) for voter in self.voters]
+        answers = [answer.get("greeting") for answer in await asyncio.gather(*asked) if answer is not None]
+        return Greeting(greeting=self.chosen(answers)) if answers else None
+
+    def chosen(self, answers: list[str]) -> str:
+        """What was said most often."""
+        return max(sorted(set(answers)), key=answers.count)
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        """A greeting; the voters are built."""
+        for voter in self.voters:
+            await voter(inputs)
+        return Greeting
+
+
+class Conversation(ec.DataModel):
+    """What was said so far; a name that training uses, too."""
+
+    history: list[str] = []  # noqa: RUF012
+
+
+@good
+class Remembering(ec.Module):
+    """Answers by a model that belongs to the caller, and keeps what it was asked."""
+
+    def __init__(self, language_model: Any = None, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.language_model = language_model or FakeLanguageModel(
+            lambda said: {"greeting": said[-1]["content"].upper()}, name="fake"
+        )
+        self.memory = self.add_variable(data_model=Conversation, name="memory")
+        self.generator = ec.Generator(
+            data_model=Greeting, language_model=self.language_model, name="generator"
+        )
+
+    async def call(self, inputs: Name, training: bool = False) -> Any:
+        """Answer, and keep the question."""
+        answer = await self.generator(inputs, training=training)
+        if answer is not None:
+            self.memory.get("history").append(inputs.get("name"))
+        return answer
+
+    def get_config(self) -> dict[str, Any]:
+        """The model and the name."""
+        return {"language_model": serialize_object(self.language_model), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Remembering:
+        """The same."""
+        return cls(deserialize_object(config["language_model"]), name=config["name"])
 
 
 class Box:

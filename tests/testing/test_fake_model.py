@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -10,8 +11,8 @@ import msgspec
 import pytest
 
 import eventcore as ec
-from eventcore.errors import InvalidValue
-from eventcore.saving import deserialize_object, serialize_object
+from eventcore.errors import InvalidValue, UnknownClass
+from eventcore.saving import deserialize_object, register_serializable, serialize_object
 from eventcore.testing import FakeLanguageModel
 
 
@@ -213,3 +214,75 @@ def test_it_survives_its_config_and_refuses_a_script_that_cannot_be() -> None:
     assert ask(again, "a").get("content") == "b"
     with pytest.raises(InvalidValue, match="pass a list, a dict, a function or None"):
         FakeLanguageModel("text")
+
+
+def saying(word: str) -> FakeLanguageModel:
+    return FakeLanguageModel(
+        lambda messages: f"{word}, {messages[-1]['content']}", latency=lambda messages: 0.0
+    )
+
+
+def by_its_name(messages: list[dict[str, Any]]) -> str:
+    return "a function of the module"
+
+
+def test_a_model_with_functions_of_a_test_is_made_again_in_the_same_process() -> None:
+    one, other = saying("yes"), saying("no")
+    saved = [json.loads(json.dumps(serialize_object(model))) for model in (one, other, saying("yes"))]
+    assert saved[0]["config"] == {**saved[2]["config"], "name": one.name}
+    assert [ask(deserialize_object(each), "you").get("content") for each in saved] == [
+        "yes, you",
+        "no, you",
+        "yes, you",
+    ]
+    named: Any = deserialize_object(
+        serialize_object(FakeLanguageModel(by_its_name, failures=lambda said: False))
+    )
+    assert ask(named, "you").get("content") == "a function of the module"
+    assert deserialize_object(serialize_object(named)).get_config() == named.get_config()
+
+
+def test_two_functions_in_one_line_are_told_apart() -> None:
+    models = [FakeLanguageModel(lambda said: "one"), FakeLanguageModel(lambda said: "two")]
+    again: list[Any] = [deserialize_object(serialize_object(model)) for model in models]
+    assert [ask(model, "?").get("content") for model in again] == ["one", "two"]
+
+
+def test_a_function_no_other_is_like_cannot_be_saved() -> None:
+    heard: list[Any] = []
+    count = 0
+
+    def counting(messages: list[dict[str, Any]]) -> str:
+        nonlocal count
+        count += 1
+        return str(count)
+
+    def kept(messages: list[dict[str, Any]], before: list[Any] = []) -> str:  # noqa: B006 - what is refused
+        return f"{len(before)}"
+
+    def hearing(messages: list[dict[str, Any]]) -> str:
+        heard.append(messages)
+        return "heard"
+
+    for function in (counting, kept, hearing, heard.__len__):
+        with pytest.raises(InvalidValue, match="register_serializable"):
+            serialize_object(FakeLanguageModel(function))
+
+
+def test_a_registered_function_is_saved_by_the_name_any_process_finds() -> None:
+    @register_serializable("test_fake_model")
+    def answering(messages: list[dict[str, Any]]) -> str:
+        return "registered"
+
+    written = serialize_object(FakeLanguageModel(answering))
+    assert "functions" not in written["config"]
+    assert ask(deserialize_object(written), "?").get("content") == "registered"
+
+
+def test_a_function_this_process_was_never_given_is_not_looked_for() -> None:
+    written = serialize_object(saying("yes"))
+    written["config"]["functions"]["answers"] = "os.system"
+    with pytest.raises(
+        UnknownClass, match=r"answers by os\.system: no FakeLanguageModel of this process was given"
+    ):
+        deserialize_object(written)

@@ -199,3 +199,36 @@ def test_a_program_that_builds_itself_is_asked_afresh_without_a_call() -> None:
 @pytest.mark.parametrize("factory", [Built, FewShot, Compare, Superset, Pipeline, normalized, with_inputs])
 def test_a_sound_module_of_any_style_passes_every_check(factory: Any, seed: int) -> None:
     assert check_module(factory, (Text, Text) if factory is Compare else Text, seed=seed).ok
+
+
+class Tally(ec.DataModel):
+    """A name that training uses beside one of its own."""
+
+    history: list[str] = []  # noqa: RUF012
+    nb_visit: int = 0
+
+
+class Counted(Built):
+    """Keeps a variable that looks nearly as if it were trained."""
+
+    def __init__(self, trainable_tally: bool) -> None:
+        super().__init__(name="counted")
+        self.tally = self.add_variable(data_model=Tally, trainable=trainable_tally, name="tally")
+
+
+def test_what_looks_nearly_trainable_is_refused_unless_it_is_not_asked_for() -> None:
+    only = ["trainable_iff_trainable"]
+    assert check_module(lambda: Counted(False), Text, only=only).ok
+    with pytest.raises(ChecksFailed, match=r"bookkeeping fields \['history', 'nb_visit'\] but not all nine"):
+        check_module(lambda: Counted(True), Text, only=only)
+
+
+@pytest.mark.filterwarnings("ignore:language model")
+def test_a_module_that_never_answers_has_shown_nothing() -> None:
+    def unanswered() -> Any:
+        model = FakeLanguageModel(lambda said: {"another": "field"}, name="fake")
+        return ec.Generator(data_model=Text, language_model=model, name="generator")
+
+    with pytest.raises(ChecksFailed, match="exercised nothing") as failed:
+        check_module(unanswered, Text, only=["answers_fit_their_schema"])
+    assert "answered None to all" in str(failed.value)
