@@ -28,7 +28,7 @@ WANTED = 0.95
 FILES = {
     "modules": ("modules", "modules_used_again", "modules_replayed"),
     "optimizers": ("optimizers", "optimizers_resumed"),
-    "rewards": ("rewards",),
+    "rewards": ("rewards", "rewards_judging"),
     "backends": ("backends", "backends_broken"),
 }
 """Where the mutants of each kind stand."""
