@@ -94,11 +94,15 @@ class FakeLanguageModel(LanguageModel):
     async def _answer(self, messages: list[JsonDict], schema: Any = None, **asked: Any) -> Any:
         number = len(self.calls)
         self.calls.append(messages)
-        await asyncio.sleep(max(0.0, self._delay(number, messages)))
         failures = self._failures
-        if failures(messages) if callable(failures) else number in failures:
+        fails = failures(messages) if callable(failures) else number in failures
+        turn = self._scripted
+        if not fails:  # taken before it is waited for: whoever asks first gets the first answer, however late
+            self._scripted += 1
+        await asyncio.sleep(max(0.0, self._delay(number, messages)))
+        if fails:
             raise ScriptedFailure(f"the script says that call {number} fails")
-        answer = self._next(messages, schema)
+        answer = self._next(turn, messages, schema)
         if inspect.isawaitable(answer):
             answer = await answer
         if isinstance(answer, BaseException) or _is_error_class(answer):
@@ -113,21 +117,20 @@ class FakeLanguageModel(LanguageModel):
             return float(latency)
         return float(latency[number % len(latency)])
 
-    def _next(self, messages: list[JsonDict], schema: Any) -> Any:
+    def _next(self, turn: int, messages: list[JsonDict], schema: Any) -> Any:
         script = self._script
         if callable(script):
             return script(messages)
         if isinstance(script, Mapping):
             return _answer_by_key(script, messages[-1].get("content"))
         if script is not None:
-            if self._scripted >= len(script):
+            if turn >= len(script):
                 raise ModelFailed(
                     f"the script has {len(script)} answers, and one more was asked for; pass more of them, or a dict "
                     "or a function, which are not used up",
                     "NoAnswer",
                 )
-            self._scripted += 1
-            return script[self._scripted - 1]
+            return script[turn]
         return made_up(messages, schema)
 
     def get_config(self) -> JsonDict:

@@ -207,6 +207,18 @@ def test_latency_decides_who_is_answered_first() -> None:
 
 
 @pytest.mark.usefixtures("eventcore_run")
+def test_answers_of_a_list_go_to_who_asked_first_however_late_they_are() -> None:
+    model = FakeLanguageModel(["one", "two", "three"], latency=[0.05, 0.0, 0.02, 0.0], failures=[1])
+
+    async def all_at_once() -> list[Any]:
+        answers = await asyncio.gather(*[model(text) for text in "abcd"])
+        return [answer and answer.get("content") for answer in answers]
+
+    with pytest.warns(UserWarning, match="gave no answer"):
+        assert ec.wait(all_at_once()) == ["one", None, "two", "three"]
+
+
+@pytest.mark.usefixtures("eventcore_run")
 def test_it_survives_its_config_and_refuses_a_script_that_cannot_be() -> None:
     model = FakeLanguageModel({"a": "b"}, failures=[3], name="scripted")
     again: Any = deserialize_object(serialize_object(model))
