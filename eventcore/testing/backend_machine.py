@@ -25,6 +25,7 @@ from hypothesis import currently_in_test_context, event
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from eventcore.errors import InvalidValue
 from eventcore.history.backend import Backend, Posting, StoredSnapshot
 from eventcore.testing.backend_case import origin, save
 from eventcore.testing.backend_model import ModelRun, agree, blocks_of
@@ -88,8 +89,13 @@ class BackendMachine(OneProcess):
     @initialize()
     def begin(self) -> None:
         """Open an empty store."""
-        self.backend = self.open(self.place)
-        cls = type(self)
+        cls, opened = type(self), self.open(self.place)
+        if not isinstance(opened, Backend):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code
+            raise InvalidValue(
+                f"cannot run {cls.__name__}: its `open` returned {opened!r}, which is no Backend; return an open "
+                "one, such as `MyBackend.open(place)`, or use machine_of(lambda place: url)"
+            )
+        self.backend = opened
         if cls.alone is None:
             cls.alone = self._why_alone()
         if cls.alone and currently_in_test_context():

@@ -15,9 +15,10 @@ its run is saved as a store that `eventcore show` opens.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import seed, settings
 from hypothesis import strategies as st
@@ -59,10 +60,17 @@ from eventcore.testing.scheduling import run_coroutine
 from eventcore.testing.whereabouts import whereabouts
 
 PLACES = st.integers(0, 7)
+T = TypeVar("T")
 
 
 class ModuleMachine(RuleBasedStateMachine):
     """Calls, rewrites, freezes, forks, restarts, saves and loads; after every step the state is what the log says.
+
+    Rules of one's own that change something do so by `both`, or the twin is left behind:
+
+        @rule(size=st.integers(1, 9))
+        def resize(self, size):
+            self.both(lambda program: program.get_variable(name="size").update({"size": size}))
 
     Attributes:
         subject: What is checked, a `ModuleSubject(MyModule, MyInput)`; set it in a subclass, which may add rules and
@@ -126,6 +134,24 @@ class ModuleMachine(RuleBasedStateMachine):
         """Take one step of a program: a rule, and what always holds after it."""
         getattr(self, rule)(**arguments)
         hold_invariants(self)
+
+    def both(self, work: Callable[[Any], T]) -> T:
+        """Do something with the module and the same with its twin; again, too, when a restart repeats it all.
+
+        Args:
+            work: Is given the program around the module, and changes nothing else.
+
+        Returns:
+            What it returned for the module.
+        """
+
+        def step(bench: Bench) -> T:
+            return work(bench.module)
+
+        found: T = self.life.do(step)
+        with in_run(self.twin.run):
+            step(self.twin)
+        return found
 
     # --- rules ---------------------------------------------------------------------------------
 
@@ -199,18 +225,14 @@ class ModuleMachine(RuleBasedStateMachine):
         if mine:
             place = number % len(mine)
             fields = drawn_fields(mine[place], number)
-            self.life.do(lambda bench: bench.module.trainable_variables[place].update(fields))
-            with in_run(self.twin.run):
-                self.twin.module.trainable_variables[place].update(fields)
+            self.both(lambda program: program.trainable_variables[place].update(fields))
 
     @rule(frozen=st.booleans())
     @recorded
     def freeze(self, frozen: bool) -> None:
         """Freeze or thaw the module: its variables follow."""
         self.frozen = frozen
-        self.life.do(lambda bench: setattr(bench.module, "trainable", not frozen))
-        with in_run(self.twin.run):
-            self.twin.module.trainable = not frozen
+        self.both(lambda program: setattr(program, "trainable", not frozen))
         if frozen:
             assert not self.bench.module.trainable_variables, "frozen, it has trainable variables"
 
@@ -285,7 +307,8 @@ class ModuleMachine(RuleBasedStateMachine):
         theirs = {variable.path: variable.get_json() for variable in self.twin.module.variables}
         for path in () if self.apart else {**mine, **theirs}:
             assert mine.get(path) == theirs.get(path), (
-                f"{path!r} holds {mine.get(path)!r}, its twin's {theirs.get(path)!r}"
+                f"{path!r} holds {mine.get(path)!r}, its twin's {theirs.get(path)!r} (a rule of one's own changes "
+                "both by `self.both`)"
             )
 
     def teardown(self) -> None:

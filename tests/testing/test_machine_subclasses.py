@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+import eventcore
 from eventcore.errors import InvalidValue
 from eventcore.history.backend import Backend
 from eventcore.testing import BackendMachine, ModuleMachine, ModuleSubject
@@ -58,6 +59,26 @@ class Watched(ModuleMachine):
     subject = ModuleSubject(Greeter, Name)
 
 
+class Rewritten(ModuleMachine):
+    subject = ModuleSubject(Greeter, Name)
+    alone = False
+
+    @rule(persona=st.sampled_from(["curt", "friendly", "loud"]))
+    def become(self, persona: str) -> None:
+        def work(program: Any) -> None:
+            program.get_variable("persona").update({"persona": persona})
+
+        if self.alone:
+            work(self.bench.module)
+        else:
+            self.both(work)
+            assert self.twin.module.get_variable("persona").get_json()["persona"] == persona
+
+
+class RewrittenAlone(Rewritten):
+    alone = True
+
+
 def failure_of(machine: Any) -> str:
     """What the test of a machine says besides the error."""
     machine.TestCase.settings = FEW
@@ -89,6 +110,32 @@ def test_settings_of_ones_own_do_not_keep_a_sound_module_from_passing() -> None:
     Watched.TestCase.settings = settings(FEW, max_examples=10)
     Watched.TestCase("runTest").runTest()
     assert Watched.steps > 20
+
+
+def test_a_rule_of_ones_own_that_writes_does_so_to_the_twin_as_well() -> None:
+    Rewritten.TestCase.settings = settings(FEW, max_examples=20)
+    Rewritten.TestCase("runTest").runTest()
+    with pytest.raises(AssertionError, match=r"one's own changes both by `self\.both`"):
+        becomes_curt(RewrittenAlone)
+    becomes_curt(Rewritten)
+
+
+def becomes_curt(machine: type[Rewritten]) -> None:
+    state = machine()
+    state.begin()
+    try:
+        state.take("become", persona="curt")
+        state.take("restart")
+    finally:
+        state.teardown()
+
+
+def test_a_machine_of_what_is_no_backend_says_what_to_return() -> None:
+    opened = type("Opened", (BackendMachine,), {"open": lambda self, place: eventcore.open("memory:")})
+    machine = opened()
+    with pytest.raises(InvalidValue, match=r"cannot run Opened: its `open` returned Store\('memory:'\)"):
+        machine.begin()
+    machine.teardown()
 
 
 @pytest.mark.parametrize("subject", [None, Greeter])
