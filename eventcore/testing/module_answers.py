@@ -31,6 +31,8 @@ from eventcore.testing.scheduling import run_coroutine
 
 CANDIDATES = 3
 """Values that are written, one after the other."""
+INSTANCES = 8
+"""How many more new instances are asked before a difference is put down to memory."""
 
 
 def answers_follow_variables(subject: ModuleSubject, tally: Tally) -> None:
@@ -81,10 +83,20 @@ def uses(subject: ModuleSubject) -> Told:
     for step in steps:
         step["theirs"] = in_a_fork(functools.partial(_afresh, subject, step, 1, 0))
         if any(difference(step["mine"], step["theirs"])):
-            step["again"] = in_a_fork(functools.partial(_afresh, subject, step, 2, 1))
+            step["again"] = _another(subject, step)
             return {"failed": "", "steps": [step]}
         step["again"] = step["theirs"]
     return {"failed": "", "steps": steps}
+
+
+def _another(subject: ModuleSubject, step: Told) -> Told:
+    """Make a call with new instances at other times, until one does something else than the first that was new."""
+    for seed in range(2, 2 + INSTANCES):
+        another: Told = in_a_fork(functools.partial(_afresh, subject, step, seed, seed - 1))
+        if any(difference(step["theirs"], another)):
+            return another
+    same: Told = step["theirs"]
+    return same
 
 
 def tell(given: dict[str, Any]) -> None:

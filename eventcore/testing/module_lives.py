@@ -23,6 +23,7 @@ from eventcore.programs.program import Program
 from eventcore.saving.construction import program_from_run
 from eventcore.testing.module_replay import length_judged
 from eventcore.testing.module_subject import Bench, workbench
+from eventcore.testing.own_lines import told_of_divergence
 
 
 class Life:
@@ -74,7 +75,7 @@ class Life:
                 for step in self._done:
                     step(bench)
             except Diverged as error:
-                raise AssertionError(f"started again, the same steps {error.divergence or error}") from error
+                raise AssertionError(f"started again, the same steps {told_of_divergence(error)}") from error
             for fine, otherwise in length_judged(run, head):
                 assert fine, f"started again, the same steps {otherwise}"
             assert run.state.digest == digest, "started again, the same steps end in another state"

@@ -21,6 +21,7 @@ from eventcore.testing.checks import CheckFailed, Tally
 from eventcore.testing.module_inputs import changed_part, shown
 from eventcore.testing.module_subject import Bench, ModuleSubject, outputs_json
 from eventcore.testing.module_training import drawn_fields
+from eventcore.testing.own_lines import told_of_divergence
 from eventcore.testing.scheduling import run_coroutine
 
 Told = dict[str, Any]
@@ -110,7 +111,7 @@ def used_again(subject: ModuleSubject, source: Run, first: Told, when: str, tall
                 told = told_of(Bench(store, run, subject.make()), subject, first["drawn"])
                 lengths = length_judged(run, head)
         except Diverged as error:
-            raise CheckFailed(f"{when}, the same calls {error.divergence or error}") from error
+            raise CheckFailed(f"{when}, the same calls {told_of_divergence(error)}") from error
     for fine, otherwise in lengths:
         tally.require(fine, f"{when}, the same calls {otherwise}")
     wrong = changed_part(first["values"], told["values"])

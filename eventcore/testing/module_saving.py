@@ -28,6 +28,9 @@ from eventcore.testing.module_subject import (
 from eventcore.testing.module_training import drawn_fields
 from eventcore.testing.scheduling import run_coroutine
 
+INSTANCES = 8
+"""How many times more a program is loaded before a difference is put down to the file."""
+
 
 def values_of(module: Any) -> dict[str, Any]:
     """Return the value of every variable by its name; paths differ when the same module lies elsewhere."""
@@ -120,16 +123,19 @@ def save_and_load(subject: ModuleSubject, tally: Tally) -> None:
                 answers[form] is not None or _silent(program, example),
                 f"loaded from {form}, it gives no answer to {subject.shown(0)}",
             )
-        first = answers["portable.json"]
-        if first != _loaded_answer(subject, Path(folder) / "portable.json", example):
+        first, other = answers["portable.json"], answers["store.lmdb"]
+        now = outputs_json(called(program, example))
+        wrong = f"and from store.lmdb {shown(other)}" if other != first else ""
+        wrong = wrong or (f"and before it was saved {shown(now)}" if now != first else "")
+        path = Path(folder) / "portable.json"
+        if wrong and any(_loaded_answer(subject, path, example) != first for _ in range(INSTANCES)):
             tally.note(
-                "loaded twice it gives two answers, as recorded clocks do, so answers were not compared"
+                "loaded several times it gives several answers, as recorded clocks do, so answers were not compared"
             )
             return
-        answered = f"loaded from portable.json, {subject.shown(0)} is answered {shown(first)}"
-        other, now = answers["store.lmdb"], outputs_json(called(program, example))
-        tally.require(other == first, f"{answered}, and from store.lmdb {shown(other)}")
-        tally.require(now == first, f"{answered}, and before it was saved {shown(now)}")
+        tally.require(
+            not wrong, f"loaded from portable.json, {subject.shown(0)} is answered {shown(first)}, {wrong}"
+        )
 
 
 def _loaded_as(subject: ModuleSubject, program: Any, path: Path, tally: Tally) -> Any:

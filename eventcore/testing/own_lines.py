@@ -12,7 +12,11 @@ import re
 import sysconfig
 import traceback
 
+import msgspec
+
 import eventcore
+from eventcore.errors import Diverged
+from eventcore.replay.divergence import Divergence
 
 _STACK_LINE = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>.+)$', re.MULTILINE)
 
@@ -36,6 +40,15 @@ def own_line_of(error: BaseException | None) -> str:
                 return said
         error = error.__cause__ or error.__context__
     return ""
+
+
+def told_of_divergence(error: Diverged) -> str:
+    """Say where code left its log; the line stands there only if it is one of his."""
+    where = error.divergence
+    if not isinstance(where, Divergence):
+        return str(error)
+    file, _, _ = where.line.rpartition(":")
+    return str(where if _said(file, 1, "") else msgspec.structs.replace(where, line=""))
 
 
 def own_line_of_stacks(stacks: str) -> str:

@@ -52,6 +52,27 @@ class Stamped(Greeter):
         return await super().call(inputs, training=training)
 
 
+@ec.effect
+def tossed() -> bool:
+    """What is often the same by chance."""
+    return random.random() < 0.5
+
+
+@good
+class Tossing(Stamped):
+    """Says what a coin says, which is recorded."""
+
+    def words(self, inputs: Any) -> str:
+        """Head or tail."""
+        return (
+            f"{inputs.get('name')}, {self.state.get('persona')} {tossed()} {ec.random('coin').randrange(2)}"
+        )
+
+    async def call(self, inputs: Any, training: bool = False) -> Any:
+        """Without looking anything up."""
+        return await Greeter.call(self, inputs, training=training)
+
+
 @functools.cache
 def remembered(name: str) -> str:
     """Ask once in a process."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import random
+from typing import Any, ClassVar
 
 import pytest
 
@@ -232,3 +233,63 @@ def test_a_module_that_never_answers_has_shown_nothing() -> None:
     with pytest.raises(ChecksFailed, match="exercised nothing") as failed:
         check_module(unanswered, Text, only=["answers_fit_their_schema"])
     assert "answered None to all" in str(failed.value)
+
+
+@ec.effect
+def drawn(of: int) -> int:
+    """What changes by itself, and often does not."""
+    return random.randrange(of)
+
+
+class Lottery(Built):
+    """Sound: what it draws is recorded."""
+
+    def read(self) -> str:
+        return f"{super().read()} {drawn(3)}"
+
+    async def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
+        return Text
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_the_world_seldom_tells_otherwise_is_held_against_nobody(seed: int) -> None:
+    only = ["save_and_load", "answers_follow_variables", "concurrency_safe", "no_unrecorded_nondeterminism"]
+    assert check_module(Lottery, Text, only=only, seed=seed).ok
+
+
+class UnrecordedLottery(Built):
+    """Draws past the log."""
+
+    def read(self) -> str:
+        return f"{super().read()} {random.randrange(2)}"
+
+
+def test_a_lottery_is_not_taken_for_a_memory() -> None:
+    report = check_module(
+        UnrecordedLottery,
+        Text,
+        only=["answers_follow_variables", "no_unrecorded_nondeterminism"],
+        expected_failed_checks={"no_unrecorded_nondeterminism": "it draws past the log"},
+    )
+    memory = report.outcomes[0]
+    assert memory.status == "not applicable" and "answer differently by themselves" in memory.message
+
+
+class CachedOnTheClass(Built):
+    """Answers what was asked before from a dict, and leaves no record of it."""
+
+    answers: ClassVar[dict[str, Any]] = {}
+
+    async def call(self, inputs: Text, training: bool = False) -> Any:
+        if inputs is None:
+            return None
+        if inputs.get("text") not in self.answers:
+            self.answers[inputs.get("text")] = await super().call(inputs, training)
+        return self.answers[inputs.get("text")]
+
+
+def test_a_divergence_inside_a_check_names_no_line_of_a_library() -> None:
+    with pytest.raises(ChecksFailed) as failed:
+        check_module(CachedOnTheClass, Text, only=["no_unrecorded_nondeterminism"])
+    assert "diverged at seq" in str(failed.value)
+    assert "  line" not in str(failed.value)
