@@ -251,7 +251,7 @@ class Lottery(Built):
         return Text
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_what_the_world_seldom_tells_otherwise_is_held_against_nobody(seed: int) -> None:
     only = ["save_and_load", "answers_follow_variables", "concurrency_safe", "no_unrecorded_nondeterminism"]
     assert check_module(Lottery, Text, only=only, seed=seed).ok
