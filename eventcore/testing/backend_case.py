@@ -13,7 +13,7 @@ import msgspec
 
 from eventcore.backends.memory import MemoryBackend
 from eventcore.history.store import open as open_store
-from eventcore.testing.cases import StepTaken, case_path, how_to_show, imported
+from eventcore.testing.cases import StepTaken, case_path, how_to_show, imported, why_not_saved
 
 RUN = "case"
 """Name of the run in a saved case."""
@@ -50,10 +50,11 @@ def save(machine: Any, steps: Iterable[StepTaken]) -> str:
     """Save what should have happened as a store of its own; returns how to look at it."""
     path = case_path(machine.__name__)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open_store(path) as store, store.run(RUN):
             _write(machine, steps)
     except Exception as error:
-        return f"its log could not be saved at {path}: {type(error).__name__}: {error}"
+        return why_not_saved(path, error)
     return how_to_show(path, RUN)
 
 

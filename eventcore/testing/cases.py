@@ -92,14 +92,21 @@ def imported(thing: Any, otherwise: str) -> tuple[list[str], str]:
 
 
 def case_path(name: str) -> Path:
-    """Return where a case may be saved: nothing is there yet, its folder is."""
+    """Return where a case may be saved: nothing is there yet, perhaps not even its folder."""
     folder = Path(os.environ.get(CASES) or ".eventcore-cases")
-    folder.mkdir(parents=True, exist_ok=True)
     path, number = folder / f"{name}.lmdb", 1
     while path.exists():
         number += 1
         path = folder / f"{name}-{number}.lmdb"
     return path
+
+
+def why_not_saved(path: Path, error: Exception) -> str:
+    """Return the sentence that says why a case was not saved, and what to do."""
+    return (
+        f"its log could not be saved at {path} ({type(error).__name__}: {error}); set ${CASES} to a folder that can be "
+        "written"
+    )
 
 
 def how_to_show(path: Path, run: str) -> str:

@@ -47,6 +47,7 @@ from eventcore.testing.cases import (
     imported,
     program,
     recorded,
+    why_not_saved,
 )
 from eventcore.testing.checks import CheckFailed
 from eventcore.testing.module_elsewhere import told_differently, world_since
@@ -426,8 +427,9 @@ def save_case(run: Run, path: Path) -> str:
     """Copy a run into a new store and return the command that shows it."""
     try:
         run.settle()
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open_store(path) as store:
             store.import_run(run)
     except Exception as error:
-        return f"its log could not be saved at {path}: {error}"
+        return why_not_saved(path, error)
     return how_to_show(path, run.name)

@@ -138,12 +138,20 @@ def eventcore_run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
 @pytest.fixture
 def eventcore_store(tmp_path: Path) -> Iterator[Store]:
-    """A durable store (LMDB) in this test's temporary folder, closed afterwards. No run is started in it."""
+    """A durable store (LMDB) in this test's temporary folder, closed afterwards. No run is started in it.
+
+    A run the test starts in it without `with` is current until the test ends, and for no test after it.
+    """
     import eventcore as ec
+    from eventcore.history.scope import process_scope
     from eventcore.models.naming import fresh_names
 
-    with fresh_names(), ec.open(tmp_path / "runs.lmdb") as store:
-        yield store
+    before = process_scope.run
+    try:
+        with fresh_names(), ec.open(tmp_path / "runs.lmdb") as store:
+            yield store
+    finally:
+        process_scope.run = before
 
 
 def _run_name(request: pytest.FixtureRequest) -> str:

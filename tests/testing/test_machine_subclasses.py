@@ -165,3 +165,17 @@ def test_what_no_program_can_find_is_named_with_the_reason() -> None:
     lines, name = imported(lambda: held, "factory")
     assert name == "factory"
     assert lines[0].startswith("# define factory here: ") and "cannot be told to another process" in lines[0]
+
+
+@pytest.mark.parametrize("machine", [Watched, PushedJournal])
+def test_a_case_that_cannot_be_saved_is_printed_with_the_way_out(
+    machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("EVENTCORE_CASES", str(tmp_path / "file" / "cases"))
+    state = machine()
+    state.begin()
+    state.teardown()
+    said = machine.case()
+    assert "state.begin()" in said
+    assert "NotADirectoryError" in said and "set $EVENTCORE_CASES to a folder that can be written" in said

@@ -257,6 +257,33 @@ def test_what_the_world_seldom_tells_otherwise_is_held_against_nobody(seed: int)
     assert check_module(Lottery, Text, only=only, seed=seed).ok
 
 
+class Dice(Built):
+    """Sound: its random numbers are those of the run."""
+
+    def read(self) -> str:
+        return f"{super().read()} {ec.random('dice').random()}"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_numbers_of_the_run_are_no_loss_of_a_file(seed: int) -> None:
+    assert check_module(Dice, Text, seed=seed).ok
+
+
+class Forgetting(Built):
+    """Answers by what it was told last, and does not save that."""
+
+    told = "nothing"
+
+    def read(self) -> str:
+        before, self.told = self.told, "something"
+        return f"{super().read()} {before}"
+
+
+def test_what_a_file_has_lost_is_found_all_the_same() -> None:
+    with pytest.raises(ChecksFailed, match="and before it was saved"):
+        check_module(Forgetting, Text, only=["save_and_load"])
+
+
 class UnrecordedLottery(Built):
     """Draws past the log."""
 

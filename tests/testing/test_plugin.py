@@ -50,6 +50,27 @@ def test_the_plugin_gives_fixtures_profiles_and_one_id_for_each_check(tmp_path: 
     assert f"{len(MODULE_CHECKS) + 3} passed" in said and "failed" not in said
 
 
+STARTED_WITHOUT_WITH = """
+import eventcore as ec
+
+class Said(ec.DataModel):
+    text: str = ""
+
+def test_a_run_is_started_in_the_store(eventcore_store):
+    run = eventcore_store.run("mine")
+    assert ec.Variable(data_model=Said, name="one").run is run
+
+def test_the_next_test_has_nothing_of_it():
+    assert ec.Variable(data_model=Said, name="two").run.store.url == "memory:"
+"""
+
+
+def test_a_run_of_the_store_ends_with_its_test(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(STARTED_WITHOUT_WITH)
+    said = run_pytest(tmp_path, "-q", "test_it.py")
+    assert "2 passed" in said, said
+
+
 TWO_SUBJECTS = """
 import os
 import eventcore as ec
