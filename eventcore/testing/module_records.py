@@ -91,6 +91,11 @@ def _judge_contents(
     """Hold a record of the module's own variable against what the call was given and what it gave."""
     for record in records:
         for what, wanted in (("inputs", inputs_told(module, example)), ("outputs", [outputs])):
+            tally.require(
+                bool(record[what]) or not any(wanted),
+                f"{when} the record's {what} are {shown(record[what])}: an optimizer cannot see what was used; append "
+                "the record when it is complete, as a variable keeps a copy",
+            )
             wrong = contradictions(record[what], wanted)
             tally.require(
                 not wrong,

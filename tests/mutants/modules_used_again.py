@@ -507,3 +507,14 @@ class RemembersForAll(Greeter):
         """With what is remembered."""
         _memory.append(inputs.get("name"))
         return f"{super().words(inputs)} {len(_memory)}"
+
+
+@mutant("one_record_per_use")
+class FillsTheRecordTooLate(Greeter):
+    """Appends a record and then completes it: the variable has a copy of what was appended."""
+
+    def record(self, inputs: Any, answer: Any) -> None:
+        """In two steps."""
+        record = {"inputs": inputs.get_json(), "outputs": dict[str, Any](), "reward": None}
+        self.state.get("current_predictions").append(record)
+        record["outputs"] = answer.get_json()
