@@ -247,7 +247,10 @@ def _started(home: Whereabouts) -> types.ModuleType:
     """Run the script that was started, without its work; once in a process."""
     global _starting
     known = sys.modules.get(STARTED)
-    if known is not None and getattr(known, "__file__", None):  # multiprocessing names `python -c` so, too
+    held = getattr(
+        known, "__file__", None
+    )  # multiprocessing names `python -c` so, too, and any script there is
+    if known is not None and held and (home["started"] or os.path.abspath(held) == home["file"]):
         return known
     module = types.ModuleType(STARTED)
     sys.modules["__main__"] = sys.modules[STARTED] = module

@@ -214,3 +214,19 @@ def _environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def test_another_script_finds_what_a_script_has(tmp_path: Path) -> None:
+    started = tmp_path / "started.py"
+    started.write_text(
+        "class Mine:\n    word = 'mine'\n\nif __name__ == '__main__':\n    raise SystemExit(1)\n"
+    )
+    where = {"home": {"started": "", "file": str(started)}, "name": "Mine"}
+    other = tmp_path / "other.py"
+    other.write_text(
+        f"import multiprocessing\nfrom eventcore.testing.whereabouts import found_at\nprint(found_at({where!r}).word)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(other)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "mine\n", done.stderr
